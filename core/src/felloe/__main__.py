@@ -1,0 +1,5 @@
+"""`python -m felloe`."""
+
+from felloe.cli import main
+
+main()

@@ -1,0 +1,259 @@
+"""Puts a Database together: configuration, sources, cache and network become the parts of the line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from felloe.cache.archives import Archives
+from felloe.cache.layout import Layout
+from felloe.cache.records import Records
+from felloe.cache.run import Run
+from felloe.cache.store import Store
+from felloe.config import Config
+from felloe.context import Services
+from felloe.database import Item, Line, Parts
+from felloe.errors import CacheError
+from felloe.flights import Memory
+from felloe.interpreter import describe
+from felloe.net.download import Downloads
+from felloe.net.pages import Pages
+from felloe.progress import Event, Reporter, SilentReporter
+from felloe.registry import Registry, load_registry
+from felloe.stepping import must_not_step, work
+from felloe.values import Answer, Effort, Interpreter, Json, Outcome, Wheel
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from anyio.abc import TaskGroup
+
+    from felloe.net.client import Client
+
+__all__ = ["Database"]
+
+LARGEST_FILE = 64 * 2**30
+
+
+class Database(Line):
+    """Answers requests for metadata and wheels, from the installed sources and one cache. Use it in `async with`.
+
+    `config` defaults to what is configured (`Config.load()`), `sources` to the installed entry points, `clock` to the
+    time in seconds since the epoch. Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        reporter: Reporter | None = None,
+        sources: Iterable[EntryPoint] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config or Config.load()
+        self._reporter = reporter or SilentReporter()
+        self._clock = clock
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._layout = Layout(self._root())
+        self._run = Run(self._layout)
+        self._store = Store(self._layout.root, self._run, self._report)
+        self._network = _Network(self.config, self._report)
+        self._interpreter: Interpreter | None = None
+        self._tasks: TaskGroup | None = None
+        super().__init__(self._parts_for(load_registry(self.config, sources)))
+
+    async def __aenter__(self) -> Self:
+        from anyio import create_task_group
+
+        self._tasks = create_task_group()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            if self._tasks is not None:
+                # The tasks are only those of batches that nobody waits for any more. The caller's own error is not
+                # theirs: handed in, it would come out wrapped in a group.
+                self._tasks.cancel_scope.cancel()
+                await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes connections and removes scratch; paths that were given out are no longer good."""
+        await self._network.aclose()
+        self.release()
+
+    def release(self) -> None:
+        """What can be let go of without waiting: the cache."""
+        self._run.end()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @property
+    def cache(self) -> Layout:
+        """Where things lie in the cache."""
+        return self._layout
+
+    @property
+    def run(self) -> Run:
+        """This run on the cache."""
+        return self._run
+
+    @property
+    def records(self) -> Records:
+        """What the cache knows."""
+        return self._parts.records
+
+    async def interpreter(self) -> Interpreter:
+        """The interpreter asked about. Raises InterpreterError."""
+        if self._interpreter is None:
+            remembered = _Remembered(self._layout, self._store)
+            self._interpreter = describe(self.config.python, remembered, os.environ)
+        return self._interpreter
+
+    @property
+    def registry(self) -> Registry:
+        """The installed sources."""
+        return self._parts.registry
+
+    def metadata_many(self, items: Iterable[Item], *, effort: Effort = "build") -> AsyncGenerator[Outcome, None]:
+        """An Outcome for each item, as each is done."""
+        return self._many(items, lambda item: self.metadata(item, effort=effort))
+
+    def wheels(self, items: Iterable[Item]) -> AsyncGenerator[Outcome, None]:
+        """An Outcome for each item, as each is done."""
+        return self._many(items, self.wheel)
+
+    async def _many(
+        self, items: Iterable[Item], answer: Callable[[Item], Awaitable[Answer | Wheel]]
+    ) -> AsyncGenerator[Outcome, None]:
+        import anyio
+
+        if self._tasks is None:
+            raise RuntimeError("a batch needs the Database to be entered with `async with`")
+        asked = list(items)
+        send, receive = anyio.create_memory_object_stream[Outcome](len(asked))
+        scope = anyio.CancelScope()
+
+        async def one(item: Item) -> None:
+            with scope:
+                await send.send(await _outcome(item, answer))
+
+        with send, receive:
+            try:
+                for item in asked:
+                    self._tasks.start_soon(one, item)
+                for _ in asked:
+                    yield await receive.receive()
+            finally:
+                scope.cancel()
+
+    def _parts_for(self, registry: Registry) -> Parts:
+        shelf = _PageShelf(self._layout, self._store)
+        limits = self.config.limits
+        pages = Pages(self._network.client, shelf, self._report, self._clock, limits.max_page_bytes)
+        downloads = Downloads(self._network.client, self._report, self._clock, LARGEST_FILE)
+        services = Services(
+            layout=self._layout,
+            run=self._run,
+            store=self._store,
+            pages=pages,
+            downloads=downloads,
+            memory=Memory(),
+            offline=self.config.offline,
+            report=self._report,
+        )
+        return Parts(
+            config=self.config,
+            registry=registry,
+            services=services,
+            records=Records(self._layout, self._store, self._report),
+            archives=Archives(self._layout, self._store),
+            interpreter=self.interpreter,
+            clock=self._clock,
+            newer_than=self._newer_than(self._clock()),
+        )
+
+    def _root(self) -> Path:
+        if self.config.cache_dir is not None:
+            return Path(os.path.abspath(self.config.cache_dir))  # noqa: PTH100  # Path.absolute keeps `..`
+        self._temporary = tempfile.TemporaryDirectory(prefix="felloe-")
+        return Path(self._temporary.name) / "cache"
+
+    def _newer_than(self, now: float) -> Callable[[str | None], float | None]:
+        def of(name: str | None) -> float | None:
+            return now if self.config.refresh or name in self.config.refresh_packages else None
+
+        return of
+
+    def _report(self, event: Event) -> None:
+        self._reporter.report(event)
+
+
+async def _outcome(item: Item, answer: Callable[[Item], Awaitable[Answer | Wheel]]) -> Outcome:
+    try:
+        return Outcome(item=item, value=await answer(item))
+    except Exception as error:  # noqa: BLE001  # it is the outcome of this item; the others go on
+        return Outcome(item=item, error=error)
+
+
+class _Network:
+    """The client, made when the first request is sent: httpx is heavy, and a warm run does without."""
+
+    def __init__(self, config: Config, report: Callable[[Event], None]) -> None:
+        self._config = config
+        self._report = report
+        self._client: Client | None = None
+
+    async def client(self) -> Client:
+        await work()
+        if self._client is None:
+            from felloe.net.client import Client, settings_of
+            from felloe.net.credentials import Credentials
+
+            self._client = Client(settings_of(self._config), Credentials.of(self._config), self._report)
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+class _PageShelf:
+    """Implements `felloe.net.pages.PageShelf` on the cache."""
+
+    def __init__(self, layout: Layout, store: Store) -> None:
+        self._layout = layout
+        self._store = store
+
+    def read(self, key: str) -> bytes | None:
+        return self._store.read(self._layout.page(key))
+
+    def write(self, key: str, body: bytes) -> None:
+        self._store.write(self._layout.page(key), body)
+
+
+class _Remembered:
+    """Implements `felloe.interpreter.Remembered` on the cache."""
+
+    def __init__(self, layout: Layout, store: Store) -> None:
+        self._layout = layout
+        self._store = store
+
+    def get(self, key: str) -> Json:
+        document = self._store.read_document(self._layout.interpreter(key))
+        if document is None:
+            must_not_step()  # what follows starts a process
+        return document
+
+    def set(self, key: str, document: Json) -> None:
+        try:
+            self._store.write_document(self._layout.interpreter(key), document)
+        except CacheError:
+            return  # it is asked again next time, that is all

@@ -1,0 +1,1 @@
+"""The cache on disk: where things lie, and how they are read and written whole."""

@@ -1,0 +1,113 @@
+"""What is in the cache, for people: how much, which entries, and removing it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from felloe.cache.layout import ARCHIVES, ENTRIES, PAGES, WHEEL_METADATA, Layout
+from felloe.cache.records import Records
+from felloe.cache.run import Run, writing
+from felloe.record import Record
+
+__all__ = ["Item", "clean", "items", "normalised", "size"]
+
+BUCKET = re.compile(
+    r"(built-wheel-metadata|wheel-metadata|builds|archives|unpacked|environments|resolutions|http|keep|memo|interpreters)"
+    r"-v\d+"
+)
+SEPARATORS = re.compile(r"[-_.]+")
+
+
+@frozen(kw_only=True)
+class Item:
+    """One entry: `path` is that of its record, `filename` that of its distribution."""
+
+    path: Path
+    filename: str
+    kind: str
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """The project, normalised; "" where neither metadata nor file name tell."""
+        known = [*self.record.data.values(), *([self.record.static] if self.record.static else [])]
+        written = next((str(each.fields["name"]) for each in known if "name" in each.fields), None)
+        return normalised(written or self.filename.partition("-")[0])
+
+
+def size(layout: Layout) -> int:
+    """Bytes on disk of all files below the cache folder, each inode once."""
+    seen = {}
+    for folder, _, names in os.walk(layout.root):
+        for name in names:
+            status = (Path(folder) / name).lstat()
+            seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())
+
+
+def items(layout: Layout, records: Records) -> Iterator[Item]:
+    """All entries that can be read, in the order of their paths."""
+    for path in sorted((layout.root / ENTRIES).glob("**/metadata.json")):
+        if (record := records.read(path)) is not None:
+            yield Item(path=path, filename=path.parent.name, kind=record.kind, record=record)
+    for path in sorted((layout.root / WHEEL_METADATA).glob("**/*.json")):
+        if (record := records.read(path)) is not None:
+            yield Item(path=path, filename=path.name.removesuffix(".json"), kind=record.kind, record=record)
+
+
+def clean(layout: Layout, run: Run, found: Iterable[Item], names: frozenset[str] | None) -> int:
+    """Removes all that felloe keeps, or what belongs to the projects `names` (normalised); gives the bytes freed.
+
+    Raises CacheError where another process uses the cache.
+    """
+    if not layout.root.is_dir():
+        return 0
+    before = size(layout)
+    with run.alone(), writing(layout.root):
+        if names is None:
+            _remove_all(layout)
+        else:
+            _remove_projects(layout, found, names)
+    return before - size(layout)
+
+
+def _remove_all(layout: Layout) -> None:
+    """Only folders that felloe makes: the cache folder may be one that somebody keeps other things in."""
+    for folder in layout.root.iterdir():
+        if folder == layout.scratch or (BUCKET.fullmatch(folder.name) and folder.is_dir()):
+            shutil.rmtree(folder)
+
+
+def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str]) -> None:
+    for item in found:
+        if item.name in names:
+            item.path.unlink(missing_ok=True)
+            algorithm, _, digest = (item.record.entry.content or "").partition(":")
+            if algorithm == "sha256":
+                shutil.rmtree(layout.root / ARCHIVES / digest[:2] / digest, ignore_errors=True)
+    for page in (layout.root / PAGES).glob("*/*"):
+        if _project_of(page) in names:
+            page.unlink(missing_ok=True)
+
+
+def _project_of(page: Path) -> str:
+    """The project whose page this is, by the last part of its address."""
+    with page.open("rb") as file:
+        file.readline()
+        try:
+            url = json.loads(file.readline(65536))["url"]
+        except (ValueError, KeyError, TypeError):
+            return ""
+    return normalised(str(url).rstrip("/").rpartition("/")[2])
+
+
+def normalised(name: str) -> str:
+    """As PEP 503 has it."""
+    return SEPARATORS.sub("-", name).lower()

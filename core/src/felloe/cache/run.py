@@ -1,0 +1,140 @@
+"""One run of felloe on a cache: that it is in use, and its scratch folder.
+
+A run holds a lock file of its own below `locks/users`. Whose lock is free is dead: its scratch is removed by the next
+run. Cleaning the cache holds the door (`locks/users.lock`) and asks every lock of a run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from felloe.cache.layout import Layout
+from felloe.cache.locks import holder, try_lock
+from felloe.errors import CacheError
+from felloe.stepping import must_not_step
+
+__all__ = ["Run"]
+
+DOOR = "users"
+DOOR_TRIES, DOOR_DELAY = 200, 0.05
+TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# This file marks a cache folder of felloe. See https://bford.info/cachedir/
+"""
+
+
+class Run:
+    """Begun at the first write or the first path handed out; a run that only reads leaves no trace."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._name = uuid.uuid4().hex[:12]
+        self._release: Callable[[], None] | None = None
+        self._folders = 0
+
+    def begin(self) -> None:
+        """Makes the cache folder, says that it is in use, removes what dead runs left. Raises CacheError."""
+        if self._release is not None:
+            return
+        must_not_step()
+        with writing(self._layout.root):
+            make_root(self._layout.root)
+            with _door(self._layout):
+                self._release = try_lock(self._lock_of(self._name))
+            self._remove_dead()
+            self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def folder(self) -> Path:
+        """A new empty folder in scratch. Raises CacheError."""
+        must_not_step()
+        self.begin()
+        self._folders += 1
+        folder = self._scratch / str(self._folders)
+        with writing(self._layout.root):
+            folder.mkdir()
+        return folder
+
+    def remove(self, folder: Path) -> None:
+        """Removes a folder that `folder` gave, with what is in it."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def end(self) -> None:
+        """Removes the scratch folder and says that the cache is no longer in use."""
+        if self._release is None:
+            return
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._lock_of(self._name).unlink(missing_ok=True)
+        self._release()
+        self._release = None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other run uses the cache. Raises CacheError naming who does."""
+        with writing(self._layout.root), _door(self._layout):
+            for lock in sorted(self._layout.users.glob("*.lock")):
+                release = try_lock(lock)
+                if release is None:
+                    raise CacheError(
+                        f"the cache is in use by {holder(lock)}", hint="try again when it is done", code="cache-in-use"
+                    )
+                lock.unlink(missing_ok=True)
+                release()
+            yield
+
+    @property
+    def _scratch(self) -> Path:
+        return self._layout.scratch / self._name
+
+    def _lock_of(self, name: str) -> Path:
+        return self._layout.users / f"{name}.lock"
+
+    def _remove_dead(self) -> None:
+        for folder in self._layout.scratch.glob("*"):
+            lock = self._lock_of(folder.name)
+            if folder.name != self._name and (release := try_lock(lock)):
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+                release()
+
+
+@contextmanager
+def _door(layout: Layout) -> Iterator[None]:
+    """Held for a moment by a run that begins, and by a cleaning for as long as it lasts."""
+    lock = layout.lock(DOOR)
+    for _ in range(DOOR_TRIES):
+        if release := try_lock(lock):
+            break
+        time.sleep(DOOR_DELAY)
+    else:
+        raise CacheError(f"the cache is being cleaned by {holder(lock)}", hint="try again when it is done")
+    try:
+        yield
+    finally:
+        release()
+
+
+def make_root(root: Path) -> None:
+    """The cache folder, readable by its owner only, marked for backup programs and git. Raises OSError."""
+    if not root.is_dir():
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)
+    for name, text in (("CACHEDIR.TAG", TAG), (".gitignore", "*\n")):
+        if not (root / name).exists():
+            (root / name).write_text(text)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """An OSError while writing below `root` becomes a CacheError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"cannot write to the cache `{root}`: {error.strerror or error}",
+            hint="free some space, mend its permissions, or name another folder with --cache-dir",
+            reason=error.errno,
+        ) from error

@@ -1,0 +1,192 @@
+"""The options that commands share, and the session that they set up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import frozen
+
+from felloe.blocking import BlockingDatabase
+from felloe.cli.output import Console
+from felloe.config import Config
+from felloe.errors import FelloeError
+from felloe.request import matches_environment, parse_request
+from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
+from felloe.values import Outcome, Request
+
+__all__ = ["Asked", "Session", "answering", "open_session", "shared"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CACHE = [
+    click.option("--cache-dir", metavar="DIR", help="Where the cache is."),
+    click.option("--no-cache", is_flag=True, default=None, help="Use a temporary cache."),
+]
+SOURCES = [
+    click.option("--index-url", metavar="URL", help="The default index, in place of PyPI."),
+    click.option("--extra-index-url", metavar="URL", multiple=True, help="Asked before the default index."),
+    click.option("--find-links", "-f", metavar="DIR", multiple=True, help="A folder or page of links."),
+    click.option("--no-index", is_flag=True, default=None, help="Ask no index."),
+    click.option("--cert", metavar="FILE", help="Certificates to trust."),
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Of a connection or read."),
+    click.option("--concurrent-downloads", type=click.IntRange(min=1), metavar="N", help="At most (50)."),
+    click.option("--offline", is_flag=True, default=None, help="Send no request."),
+    click.option("--refresh", is_flag=True, default=None, help="Check again all that was checked before."),
+    click.option("--refresh-package", metavar="NAME", multiple=True, help="Check this project again."),
+]
+SELECTION = [
+    click.option("--requirement", "-r", metavar="FILE", multiple=True, help="requirements.txt; - is stdin."),
+    click.option("--constraint", "-c", metavar="FILE", multiple=True, help="Constraints, as in pip."),
+    click.option("--python", metavar="PATH", help="The interpreter asked about."),
+    click.option("--no-binary", metavar="NAME", multiple=True, help="No wheels of it; :all: for all."),
+    click.option("--only-binary", metavar="NAME", multiple=True, help="Only wheels of it; :all: for all."),
+    click.option("--pre", is_flag=True, default=None, help="Pre-releases too."),
+    click.option("--exclude-newer", metavar="DATE", help="Leave out what was uploaded after it."),
+    click.option("--require-hashes", is_flag=True, default=None, help="Every requirement needs a hash."),
+]
+OUTPUT = [
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+    click.option("--progress", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True),
+    click.option("--quiet", "-q", is_flag=True, help="Only errors on stderr."),
+    click.option("--verbose", "-v", is_flag=True, help="Say why, on stderr."),
+]
+
+
+def shared(*groups: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
+    """Adds groups of options to a command."""
+
+    def add(command: F) -> F:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def answering(command: F) -> F:
+    """Adds what a command that answers requirements takes."""
+    command = shared(SELECTION, SOURCES, CACHE, OUTPUT)(command)
+    return click.argument("requirements", nargs=-1)(command)
+
+
+@frozen
+class Asked:
+    """One requirement as it was asked for: parsed, or why it cannot be."""
+
+    text: str
+    request: Request | None = None
+    error: FelloeError | None = None
+
+
+@frozen(kw_only=True)
+class Session:
+    """What a command works with."""
+
+    database: BlockingDatabase
+    console: Console
+    asked: tuple[Asked, ...]
+
+    def answers(self, batch: Callable[[list[Request]], Iterator[Outcome]]) -> list[tuple[Asked, Outcome]]:
+        """An outcome for each requirement, in the order asked."""
+        wanted = [each for each in self.asked if each.error is not None or self._applies(each)]
+        requests = [each.request for each in wanted if each.request is not None]
+        outcomes = {id(outcome.item): outcome for outcome in batch(requests)}
+        return [
+            (each, outcomes[id(each.request)] if each.request else Outcome(item=each.text, error=each.error))
+            for each in wanted
+        ]
+
+    def _applies(self, asked: Asked) -> bool:
+        request = asked.request
+        if request is None or request.marker is None:
+            return True
+        applies = matches_environment(request, self.database.interpreter())
+        if not applies:
+            click.echo(f"felloe: `{asked.text}` is left out: its marker does not hold here", err=True)
+        return applies
+
+
+@contextmanager
+def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -> Iterator[Session]:
+    """The database that the options describe. Raises FelloeError; click.UsageError where nothing is asked."""
+    files = [_read(path) for path in options.get("requirement", ())]
+    if "requirement" in options and not requirements and not files:
+        raise click.UsageError("Say at least one REQUIREMENT, or give a file with -r.")
+    config = Config.load(**_overrides(options, files))
+    console = Console(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
+    try:
+        with BlockingDatabase(config, reporter=console) as database:
+            asked = [_parsed(text) for text in requirements]
+            asked += [Asked(request.text, request) for file in files for request in file.requirements]
+            yield Session(database=database, console=console, asked=tuple(asked))
+    finally:
+        console.close()
+
+
+def _parsed(text: str) -> Asked:
+    try:
+        return Asked(text, parse_request(text, cwd=Path.cwd()))
+    except FelloeError as error:
+        return Asked(text, error=error)
+
+
+def _read(path: str) -> RequirementsFile:
+    return read_requirements(path, environ=os.environ, stdin=sys.stdin.read)
+
+
+def _overrides(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:
+    """Options as `Config.load` takes them; those of the command line outrank those of requirements files."""
+    constraints = [text for path in options.get("constraint", ()) for text in read_constraints(path, os.environ)]
+    merged = {key: value for key, value in options.items() if key in CONFIGURED and value not in (None, ())}
+    for file in files:
+        for key, value in _of_file(file).items():
+            merged[key] = (*merged[key], *value) if key in merged and isinstance(value, tuple) else merged.get(key, value)
+        constraints += file.constraints
+    renamed = {RENAMED.get(key, key): value for key, value in merged.items()}
+    return {**renamed, **({"constraints": constraints} if constraints else {})}
+
+
+CONFIGURED = frozenset(
+    {
+        "cache_dir",
+        "no_cache",
+        "index_url",
+        "extra_index_url",
+        "find_links",
+        "no_index",
+        "cert",
+        "timeout",
+        "concurrent_downloads",
+        "offline",
+        "refresh",
+        "refresh_package",
+        "python",
+        "no_binary",
+        "only_binary",
+        "pre",
+        "exclude_newer",
+        "require_hashes",
+    }
+)
+RENAMED = {"refresh_package": "refresh_packages", "pre": "prereleases"}
+
+
+def _of_file(file: RequirementsFile) -> dict[str, Any]:
+    given = file.options
+    values = {
+        "index_url": given.index_url,
+        "extra_index_url": given.extra_index_urls,
+        "find_links": given.find_links,
+        "no_index": given.no_index or None,
+        "no_binary": tuple(given.no_binary),
+        "only_binary": tuple(given.only_binary),
+        "require_hashes": given.require_hashes or None,
+        "pre": given.prereleases or None,
+    }
+    return {key: value for key, value in values.items() if value not in (None, ())}

@@ -1,0 +1,104 @@
+"""What the command line prints: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from felloe.errors import FelloeError
+from felloe.progress import Event
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+__all__ = ["Console", "error_object", "print_json", "show_error"]
+
+SCHEMA = 1
+# What is worth a line without -v, in `plain`: the rest is for those who want to know why.
+PLAIN = frozenset({"download", "waiting", "warning"})
+
+
+def print_json(**content: Any) -> None:
+    """One object with a `schema`."""
+    click.echo(json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False, default=str))
+
+
+def error_object(error: BaseException) -> dict[str, str]:
+    """An error as the JSON output has it."""
+    if isinstance(error, FelloeError):
+        return {"code": error.code, "message": str(error), "hint": error.hint}
+    message = f"{type(error).__name__}: {error}"
+    return {"code": "internal", "message": message, "hint": "this is a fault of felloe; FELLOE_STRICT=1 shows where"}
+
+
+def show_error(error: BaseException, requirement: str = "") -> None:
+    """What, where, and what to do, on stderr."""
+    shown = error_object(error)
+    click.echo(f"{click.style('error', fg='red')}: {requirement and requirement + ': '}{shown['message']}", err=True)
+    if shown["hint"]:
+        click.echo(f"  hint: {shown['hint']}", err=True)
+
+
+class Console:
+    """Tells events on stderr, as `--progress`, `-q` and `-v` say. Implements `felloe.progress.Reporter`."""
+
+    def __init__(self, progress: str, *, quiet: bool, verbose: bool) -> None:
+        self._progress = progress
+        self._quiet = quiet
+        self._verbose = verbose
+        self._counts: dict[str, int] = {}
+        self._status: Status | None = None
+
+    def report(self, event: Event) -> None:
+        self._counts[event.code] = self._counts.get(event.code, 0) + 1
+        if self._progress == "json":
+            click.echo(json.dumps({"code": event.code, "message": event.message, **event.data}, default=str), err=True)
+        elif self._verbose or (event.code == "warning" and not self._quiet):
+            self._line(event)
+        elif self._progress == "plain" and event.code in PLAIN and not self._quiet:
+            self._line(event)
+        elif self._progress == "auto" and not self._quiet and sys.stderr.isatty():
+            self._show(event)
+
+    def close(self) -> None:
+        """Ends what moves; with -v says what all of it cost."""
+        if self._status is not None:
+            self._status.stop()
+        if self._verbose and self._progress != "json":
+            requests, downloads = self._counts.get("request", 0), self._counts.get("download", 0)
+            click.echo(f"felloe: {requests} requests, {downloads} files downloaded", err=True)
+
+    def _line(self, event: Event) -> None:
+        click.echo(f"felloe: {event.code}: {event.message}", err=True)
+
+    def _show(self, event: Event) -> None:
+        """A line that moves, on a terminal. What is warm needs none, and does not import rich."""
+        if self._status is None:
+            if event.code != "request":
+                return
+            from rich.console import Console as Terminal
+            from rich.status import Status
+
+            self._status = Status("", console=Terminal(stderr=True))
+            self._status.start()
+        from rich.markup import escape
+
+        self._status.update(escape(event.message))
+
+
+def print_metadata(fields: Mapping[str, Any]) -> None:
+    """Core metadata in their own form (RFC 822), without the description."""
+    for key, value in fields.items():
+        for line in _lines(value):
+            click.echo(f"{key.title()}: {line}")
+
+
+def _lines(value: Any) -> Iterable[str]:
+    if value is None:
+        return []
+    values = value if isinstance(value, list) else [value]
+    return [str(each).replace("\n", "\n        ") for each in values]

@@ -1,0 +1,72 @@
+"""`felloe wheel`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import evolve
+
+from felloe.cli.options import Asked, answering, open_session
+from felloe.cli.output import error_object, print_json, show_error
+from felloe.errors import CacheError
+from felloe.values import Outcome, Wheel
+
+__all__ = ["command"]
+
+
+@click.command("wheel")
+@answering
+@click.option("--output", "-o", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to put them.")
+def command(requirements: tuple[str, ...], as_json: bool, output: Path, **options: Any) -> None:  # noqa: FBT001  # click's
+    """A wheel of each REQUIREMENT, fetched or found in the cache; its sha256 is checked."""
+    with open_session(options, requirements) as session:
+        outcomes = session.answers(session.database.wheels)
+        answers = [(asked, _put(outcome, output)) for asked, outcome in outcomes]
+    if as_json:
+        print_json(results=[_object(asked, outcome) for asked, outcome in answers])
+    for asked, outcome in () if as_json else answers:
+        if outcome.error is not None:
+            show_error(outcome.error, asked.text)
+        else:
+            click.echo(str(outcome.value.path))
+    if any(outcome.error for _, outcome in answers):
+        raise click.exceptions.Exit(1)
+
+
+def _put(outcome: Outcome, folder: Path) -> Outcome:
+    """The outcome with its wheel copied into `folder`, whole or not at all."""
+    if outcome.error is not None:
+        return outcome
+    wheel: Wheel = outcome.value
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".felloe-", dir=folder) as temporary:
+            copy = Path(temporary) / wheel.filename
+            shutil.copyfile(wheel.path, copy)
+            os.replace(copy, folder / wheel.filename)  # noqa: PTH105  # Path.replace would do the same
+    except OSError as error:
+        reason = f"`{folder / wheel.filename}` cannot be written: {error.strerror or error}"
+        return Outcome(item=outcome.item, error=CacheError(reason, code="output", hint="name another folder with -o"))
+    return Outcome(item=outcome.item, value=evolve(wheel, path=folder / wheel.filename))
+
+
+def _object(asked: Asked, outcome: Outcome) -> dict[str, Any]:
+    if outcome.error is not None:
+        return {"requirement": asked.text, "error": error_object(outcome.error)}
+    wheel: Wheel = outcome.value
+    return {
+        "requirement": asked.text,
+        "name": wheel.dist.name,
+        "version": wheel.dist.version,
+        "source": wheel.dist.source,
+        "content": wheel.dist.content,
+        "cached": wheel.cached,
+        "wheel": wheel.filename,
+        "path": str(wheel.path),
+        "sha256": wheel.sha256,
+    }

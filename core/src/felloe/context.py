@@ -1,0 +1,134 @@
+"""What the core does for a source while it answers one item: the `ctx` of every hook."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import frozen
+
+from felloe.cache.layout import Layout, key_part
+from felloe.cache.run import Run
+from felloe.cache.store import Store
+from felloe.flights import Memory
+from felloe.net.download import Downloads
+from felloe.net.pages import Asked, Pages
+from felloe.progress import Event
+from felloe.stepping import must_not_step
+from felloe.url import Url
+from felloe.values import Entry, Fetched, Fresh, Json, Page, RawMetadata, Stale
+
+__all__ = ["ItemContext", "Owner", "Services"]
+
+
+@frozen(kw_only=True)
+class Services:
+    """What all items of a Database share."""
+
+    layout: Layout
+    run: Run
+    store: Store
+    pages: Pages
+    downloads: Downloads
+    memory: Memory
+    offline: bool
+    report: Callable[[Event], None]
+
+
+@frozen
+class Owner:
+    """Whose context it is: the source's name and kind, and its address in the cache."""
+
+    name: str
+    kind: str
+    address: str
+
+
+class ItemContext:
+    """Implements `felloe.values.Context` for one source and one item."""
+
+    def __init__(self, services: Services, owner: Owner, newer_than: float | None) -> None:
+        self._services = services
+        self._owner = owner
+        self._scratch: Path | None = None
+        self.newer_than = newer_than
+        self.offline = services.offline
+        self.http = ItemHttp(services, newer_than)
+
+    @property
+    def scratch(self) -> Path:
+        if self._scratch is None:
+            self._scratch = self._services.run.folder()
+        return self._scratch
+
+    def report(self, event: Event) -> None:
+        self._services.report(event)
+
+    def memo(self, *key: str) -> ItemMemo:
+        path = self._services.layout.memo(self._owner.kind, self._owner.address, key)
+        return ItemMemo(self._services.store, path)
+
+    async def once(self, key: str, fn: Callable[[], Awaitable[Any]]) -> Any:
+        return await self._services.memory.once((self._owner.name, key), fn)
+
+    async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
+        return await self._services.downloads.fetch(url, lambda: self._target(url, filename), hashes or {})
+
+    async def revalidate(self, url: Url, filename: str, entry: Entry) -> Fresh | Stale:
+        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        return await self._services.downloads.revalidate(url, target, entry, self.newer_than)
+
+    async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
+        return await self._services.downloads.wheel_metadata(url, filename, size)
+
+    def close(self) -> None:
+        """Removes the scratch folder."""
+        if self._scratch is not None:
+            self._services.run.remove(self._scratch)
+            self._scratch = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _target(self, url: Url, filename: str) -> Path:
+        """A file of its own for each address, so that two downloads of one hook do not meet."""
+        folder = self.scratch / url.digest()
+        folder.mkdir(exist_ok=True)
+        return folder / key_part(filename)
+
+
+class ItemHttp:
+    """Implements `felloe.values.Http`."""
+
+    def __init__(self, services: Services, newer_than: float | None) -> None:
+        self._services = services
+        self._newer_than = newer_than
+
+    async def get(
+        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Mapping[str, str] | None = None
+    ) -> Page:
+        sent = {**(headers or {}), "accept": accept, "accept-encoding": "gzip, deflate"}
+        asked = Asked(url=url, headers=sent, lifetime=lifetime, newer_than=self._newer_than)
+        return await self._services.pages.get(asked, offline=self._services.offline)
+
+    async def read(self, url: Url, *, max_bytes: int, hashes: Mapping[str, str] | None = None) -> bytes | None:
+        return await self._services.pages.read(url, max_bytes, hashes)
+
+
+class ItemMemo:
+    """Implements `felloe.values.Memo`: a value that is lost is worked out again."""
+
+    def __init__(self, store: Store, path: Path) -> None:
+        self._store = store
+        self._path = path
+
+    def get(self) -> Json:
+        return (self._store.read_document(self._path) or {}).get("value")
+
+    def set(self, value: Json) -> None:
+        must_not_step()
+        self._store.write_document(self._path, {"value": value})

@@ -1,0 +1,328 @@
+"""HTTP requests: connections, redirects, credentials, retries, time limits. The one user of httpx."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpx
+import stamina
+from attrs import field, frozen
+
+from felloe.errors import FelloeError, NetworkError, OfflineError, SourceError
+from felloe.net.credentials import Credentials
+from felloe.progress import Event
+from felloe.url import Url
+
+if TYPE_CHECKING:
+    from felloe.config import Config
+
+__all__ = ["Client", "Exchange", "NetSettings", "Response", "settings_of"]
+
+T = TypeVar("T")
+
+MOST_REDIRECTS = 10
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
+# A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
+SLOWEST_BLOCK = 16 * 1024
+
+
+@frozen(kw_only=True)
+class NetSettings:
+    """Limits of all requests. Times in seconds; `cert` is a PEM file that is trusted instead of the system's store."""
+
+    offline: bool = False
+    timeout: float = 30.0
+    retry_seconds: float = 60.0
+    concurrent: int = 50
+    cert: Path | None = None
+    cert_folder: Path | None = None
+    proxies: Mapping[str, Url] = field(factory=dict)
+    no_proxy: tuple[str, ...] = ()
+    user_agent: str = "felloe"
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """One request to be sent; redirects are followed. A status that is not among `answers` is an error."""
+
+    url: Url
+    method: str = "GET"
+    headers: Mapping[str, str] = field(factory=dict)
+    answers: frozenset[int] = frozenset({200})
+
+
+class Response:
+    """A response whose body has not been read: `url` after redirects, header names in lower case."""
+
+    def __init__(self, url: Url, response: httpx.Response, timeout: float) -> None:
+        self.url = url
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._timeout = timeout
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The body, decoded, in blocks. Raises TimeoutError where it comes too slowly."""
+        chunks = self._response.aiter_bytes()
+        more = True
+        while more:
+            block, more = await self._next_block(chunks)
+            if block:
+                yield block
+
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body, decoded. Raises SourceError where it is longer than `max_bytes`."""
+        parts, size = [], 0
+        async for block in self.blocks():
+            size += len(block)
+            if size > max_bytes:
+                raise SourceError(f"{self.url} is larger than {max_bytes} bytes", code="too-large")
+            parts.append(block)
+        return b"".join(parts)
+
+    async def _next_block(self, chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+        parts: list[bytes] = []
+        size = 0
+        with anyio.fail_after(self._timeout):
+            while size < SLOWEST_BLOCK:
+                chunk = await anext(chunks, None)
+                if chunk is None:
+                    return b"".join(parts), False
+                parts.append(chunk)
+                size += len(chunk)
+        return b"".join(parts), True
+
+
+class Client:
+    """Sends requests under one limit of concurrency, each on a connection of its own while it lasts."""
+
+    def __init__(self, settings: NetSettings, credentials: Credentials, report: Callable[[Event], None]) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._report = report
+        self._limiter = anyio.CapacityLimiter(settings.concurrent)
+        self._connections = _Connections(settings)
+
+    async def exchange(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+        """What `read` makes of the response, after retries of what may pass.
+
+        Raises OfflineError, NetworkError (with `status` in its payload where there is one), and what `read` raises.
+        """
+        if self._settings.offline:
+            raise OfflineError(f"{request.url} is needed, and the network is off", hint="run without --offline once")
+        async for attempt in stamina.retry_context(
+            on=self._pause_after,
+            attempts=ATTEMPTS if self._settings.retry_seconds else 1,
+            timeout=self._settings.retry_seconds or None,
+            wait_initial=FIRST_WAIT,
+            wait_max=LONGEST_WAIT,
+        ):
+            with attempt:
+                return await self._try(request, read)
+        raise AssertionError("stamina raises what the last attempt raised")
+
+    async def aclose(self) -> None:
+        await self._connections.aclose()
+
+    def _pause_after(self, error: Exception) -> bool | float:
+        if not isinstance(error, NetworkError) or not error.payload.get("transient"):
+            return False
+        pause = error.payload.get("retry_after")
+        return True if pause is None else min(float(pause), self._settings.retry_seconds)
+
+    async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+        try:
+            return await self._follow(request, read)
+        except TimeoutError as error:
+            raise self._too_slow(request.url) from error
+        except httpx.TimeoutException as error:
+            raise self._too_slow(request.url) from error
+        except (httpx.TransportError, httpx.StreamError, httpx.DecodingError, httpx.InvalidURL, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionError):
+                raise  # a file that could not be written, say
+            raise _unreachable(request.url, error) from error
+
+    async def _follow(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+        url, redirected = request.url, False
+        for _ in range(MOST_REDIRECTS):
+            async with self._send(url, request, redirected=redirected) as response:
+                self._report(_event(request, response))
+                target = response.headers.get("location")
+                if response.status not in REDIRECTS or target is None:
+                    if response.status not in request.answers:
+                        raise _error_status(response)
+                    return await read(response)
+            url, redirected = _redirected(url, target), True
+        raise NetworkError(f"{request.url} redirects more than {MOST_REDIRECTS} times")
+
+    @asynccontextmanager
+    async def _send(self, url: Url, request: Exchange, *, redirected: bool) -> AsyncIterator[Response]:
+        same_origin = url.origin == request.url.origin
+        headers = {"user-agent": self._settings.user_agent, **(request.headers if same_origin else _public(request))}
+        if "authorization" not in headers and (pair := self._credentials.find(url, redirected=redirected)):
+            headers["authorization"] = "Basic " + b64encode(":".join(pair).encode()).decode("ascii")  # RFC 7617
+        limit = self._settings.timeout
+        raw = httpx.Request(request.method, url.reveal(), headers=headers)
+        raw.extensions["timeout"] = {"connect": limit, "read": limit, "write": limit, "pool": limit}
+        async with self._limiter, self._connections.of(url) as transport:
+            with anyio.fail_after(2 * limit):
+                response = await transport.handle_async_request(raw)
+            try:
+                yield Response(url, response, limit)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+
+    def _too_slow(self, url: Url) -> NetworkError:
+        return NetworkError(
+            f"{url} took longer than {self._settings.timeout:g} s",
+            hint="try again, or allow more with --timeout",
+            code="timeout",
+            transient=True,
+        )
+
+
+class _Connections:
+    """Idle connections, by origin. Each transport holds one: a pool of many slows down with many waiting tasks."""
+
+    def __init__(self, settings: NetSettings) -> None:
+        self._settings = settings
+        self._idle: dict[tuple[str, str, int | None], list[httpx.AsyncHTTPTransport]] = {}
+        self._all: list[httpx.AsyncHTTPTransport] = []
+        self._trust: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def of(self, url: Url) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+        idle = self._idle.setdefault(url.origin, [])
+        transport = idle.pop() if idle else self._new(url)
+        try:
+            yield transport
+        finally:
+            idle.append(transport)
+
+    async def aclose(self) -> None:
+        for transport in self._all:
+            await transport.aclose()
+        self._all.clear()
+        self._idle.clear()
+
+    def _new(self, url: Url) -> httpx.AsyncHTTPTransport:
+        transport = httpx.AsyncHTTPTransport(
+            verify=self._trusted() if url.scheme == "https" else False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30.0),
+            proxy=self._proxy_for(url),
+            trust_env=False,
+        )
+        self._all.append(transport)
+        return transport
+
+    def _trusted(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = _ssl_context(self._settings)
+        return self._trust
+
+    def _proxy_for(self, url: Url) -> httpx.Proxy | None:
+        """The environment's proxy for this scheme, else the configured one."""
+        proxies = getproxies()
+        if address := proxies.get(url.scheme) or proxies.get("all"):
+            proxy = None if proxy_bypass(url.host) else Url(address if "://" in address else f"http://{address}")
+        else:
+            proxy = None if url.host in self._settings.no_proxy else self._settings.proxies.get(url.scheme)
+        return None if proxy is None else httpx.Proxy(proxy.reveal(), auth=proxy.userinfo)
+
+
+def settings_of(config: Config) -> NetSettings:
+    """What `config` and the environment say about requests."""
+    from importlib.metadata import version
+
+    folder = os.environ.get("SSL_CERT_DIR")
+    file = config.cert or os.environ.get("SSL_CERT_FILE")
+    return NetSettings(
+        offline=config.offline,
+        timeout=config.timeout,
+        retry_seconds=config.limits.max_retry_seconds,
+        concurrent=config.concurrent_downloads,
+        cert=Path(file) if file else None,
+        cert_folder=Path(folder) if folder and not file else None,
+        proxies=config.proxies,
+        no_proxy=config.no_proxy,
+        user_agent=f"felloe/{version('felloe-core')}",
+    )
+
+
+def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
+    """The system's trust store, unless a file or folder of certificates was named."""
+    if settings.cert is None and settings.cert_folder is None:
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return ssl.create_default_context(cafile=settings.cert, capath=settings.cert_folder)
+    except (OSError, ssl.SSLError) as error:
+        raise NetworkError(
+            f"certificates cannot be read from `{settings.cert or settings.cert_folder}`: {error}",
+            hint="mend --cert or SSL_CERT_FILE",
+            code="invalid-certificates",
+        ) from error
+
+
+def _public(request: Exchange) -> Mapping[str, str]:
+    """The headers that another origin may see."""
+    return {name: value for name, value in request.headers.items() if name not in {"authorization", "cookie"}}
+
+
+def _redirected(url: Url, target: str) -> Url:
+    new = url.join(target)
+    if new.scheme not in {"http", "https"} or (url.scheme, new.scheme) == ("https", "http"):
+        raise NetworkError(f"{url} redirects to {new}, which is refused", code="forbidden-redirect")
+    return new
+
+
+def _error_status(response: Response) -> NetworkError:
+    status, retry_after = response.status, response.headers.get("retry-after", "")
+    return NetworkError(
+        f"{response.url} answered {status}",
+        hint=_hint_for(status),
+        code=f"http-{status}",
+        status=status,
+        transient=status in TRANSIENT,
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+    )
+
+
+def _hint_for(status: int) -> str:
+    if status == 401:
+        return (
+            "give a user name and password in the index URL, in netrc, or as FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD"
+        )
+    if status == 403:
+        return 'check the credentials; if this index says 403 for "no such project", set missing = [403] for it'
+    return "try again later" if status in TRANSIENT else ""
+
+
+def _unreachable(url: Url, error: Exception) -> FelloeError:
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        hint = "name the certificates to trust with --cert or SSL_CERT_FILE"
+        return NetworkError(f"{url} cannot be trusted: {reason}", hint=hint, code="untrusted")
+    transient = isinstance(error, httpx.TransportError | ConnectionError)
+    hint = "check the address and the network, or use --offline"
+    return NetworkError(f"{url} cannot be read: {reason}", hint=hint, code="unreachable", transient=transient)
+
+
+def _event(request: Exchange, response: Response) -> Event:
+    return Event(
+        code="request",
+        message=f"{request.method} {response.url}: {response.status}",
+        data={"method": request.method, "url": str(response.url), "status": response.status},
+    )

@@ -1,0 +1,237 @@
+"""Files of any size: downloaded and hashed on the way, revalidated, or read in part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from felloe import freshness
+from felloe.errors import NetworkError, SourceError
+from felloe.hashing import CHUNK, Hashing, check_digests
+from felloe.net import files
+from felloe.net.pages import response_of
+from felloe.progress import Event
+from felloe.stepping import work
+from felloe.url import Url
+from felloe.values import Entry, Fetched, Fresh, RawMetadata, Stale
+
+if TYPE_CHECKING:
+    from felloe.net.client import Client, Response
+
+__all__ = ["Downloads"]
+
+Target = Callable[[], Path]  # makes the folder for a file that will be written, and gives its path
+
+UNCHANGED = frozenset({200, 304})
+# How servers say that they cannot give a part of a file.
+NO_RANGES = frozenset({200, 400, 405, 416, 501})
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class Downloads:
+    """What is done with one file of a server. Whoever cannot give parts of files is remembered for the run."""
+
+    def __init__(
+        self,
+        client: Callable[[], Awaitable[Client]],
+        report: Callable[[Event], None],
+        clock: Callable[[], float],
+        max_bytes: int,
+    ) -> None:
+        self._client = client
+        self._report = report
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._without_ranges: set[tuple[str, str, int | None]] = set()
+
+    async def fetch(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
+        """The file at `url`, written where `target` says.
+
+        Raises HashMismatchError, NetworkError, OfflineError, SourceError (too large).
+        """
+        if url.scheme == "file":
+            return await self._copy(url, target, hashes)
+        return await self._get(url, target, hashes, {})
+
+    async def revalidate(self, url: Url, target: Target, entry: Entry, newer_than: float | None) -> Fresh | Stale:
+        """No request while the entry is fresh; else one, conditional, whose body goes where `target` says."""
+        if url.scheme == "file":
+            return await self._revalidate_file(url, target, entry)
+        try:
+            stored = freshness.Response.from_json(entry.validators)
+        except ValueError:
+            return Stale(code="no-validators", evidence="nothing is known of the last response")
+        match freshness.decide(stored, request_headers={}, now=self._clock(), newer_than=newer_than):
+            case freshness.Usable():
+                return Fresh(validators=entry.validators)
+            case freshness.Conditional(headers=headers):
+                return await self._ask_again(url, target, stored, headers)
+
+    async def wheel_metadata(self, url: Url, filename: str, size: int | None) -> RawMetadata | None:
+        """METADATA of a wheel by reading parts of it; None where the server gives none."""
+        if url.scheme == "file":
+            return await _local_wheel_metadata(url, filename)
+        if url.origin in self._without_ranges:
+            return None
+        client = await self._client()
+        parts = _Parts(client, url, self._clock)
+        try:
+            return await parts.metadata(filename, size)
+        except _RangesRefusedError:
+            self._without_ranges.add(url.origin)
+            return None
+
+    async def _ask_again(
+        self, url: Url, target: Target, stored: freshness.Response, conditions: Mapping[str, str]
+    ) -> Fresh | Stale:
+        fetched = await self._get(url, target, {}, conditions)
+        new = freshness.Response.from_json(fetched.validators)
+        if new.status == 304 and freshness.confirmed(stored, new):
+            return Fresh(validators=freshness.updated(stored, new).to_json())
+        if new.status == 304:
+            return Stale(code="not-confirmed", evidence="the server's 304 names other validators")
+        code, evidence = freshness.difference(stored, new)
+        return Stale(code=code, evidence=evidence, fetched=fetched)
+
+    async def _get(self, url: Url, target: Target, hashes: Mapping[str, str], conditions: Mapping[str, str]) -> Fetched:
+        client = await self._client()
+        from felloe.net.client import Exchange
+
+        sent = self._clock()
+
+        async def read(response: Response) -> Fetched:
+            validators = response_of(response, {}, sent, self._clock()).to_json()
+            if response.status == 304:
+                return Fetched(path=Path(), validators=validators)
+            path = target()
+            with path.open("wb") as file:
+                copy = _HashedFile(str(url), file, hashes, self._max_bytes)
+                async for block in response.blocks():
+                    copy.write(block)
+            self._report(_event(url, copy.size))
+            return Fetched(path=path, content=copy.content(), validators=validators)
+
+        headers = {"accept-encoding": "identity", **conditions}
+        return await client.exchange(Exchange(url=url, headers=headers, answers=UNCHANGED), read)
+
+    async def _copy(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
+        await work()
+        from anyio.to_thread import run_sync
+
+        return await run_sync(_copy, url, target(), hashes, self._max_bytes)
+
+    async def _revalidate_file(self, url: Url, target: Target, entry: Entry) -> Fresh | Stale:
+        before = dict(entry.validators)
+        now = files.stat_of(files.regular_file(url))
+        if before == now:
+            return Fresh(validators=now)
+        changed = next((key for key in now if before.get(key) != now[key]), "stat")
+        evidence = f"{changed} {before.get(changed)} -> {now[changed]}"
+        return Stale(code="file-changed", evidence=evidence, fetched=await self._copy(url, target, {}))
+
+
+class _RangesRefusedError(Exception):
+    """The server gives whole files only."""
+
+
+class _Parts:
+    """Ranges of one remote file, that must not change between them."""
+
+    def __init__(self, client: Client, url: Url, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._url = url
+        self._clock = clock
+        self._etag: str | None = None
+        self._size: int | None = None
+        self._validators: Mapping[str, Any] = {}
+
+    async def metadata(self, filename: str, size: int | None) -> RawMetadata:
+        from felloe.net.wheel_range import read_metadata
+
+        if size is None:
+            # Not a suffix range: some servers answer that with an error, others with the whole file.
+            await self.read(0, 0)
+        raw = await read_metadata(self.read, size or self._size or 0, filename)
+        return RawMetadata(bytes=raw, rung="range", validators=self._validators)
+
+    async def read(self, first: int, last: int) -> bytes:
+        """The bytes from `first` to `last`, both included."""
+        from felloe.net.client import Exchange
+
+        sent = self._clock()
+
+        async def read(response: Response) -> bytes:
+            if response.status != 206:
+                raise _RangesRefusedError
+            self._check_same_file(response, first, last)
+            self._validators = self._validators or response_of(response, {}, sent, self._clock()).to_json()
+            return await response.body(last - first + 1)
+
+        headers = {"accept-encoding": "identity", "range": f"bytes={first}-{last}"}
+        request = Exchange(url=self._url, headers=headers, answers=NO_RANGES | {206})
+        data: bytes = await self._client.exchange(request, read)
+        if len(data) != last - first + 1:
+            raise NetworkError(f"{self._url}: the server sent {len(data)} of {last - first + 1} bytes", transient=True)
+        return data
+
+    def _check_same_file(self, response: Response, first: int, last: int) -> None:
+        match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if match is None or (int(match[1]), int(match[2])) != (first, last):
+            raise _RangesRefusedError
+        size, etag = int(match[3]), response.headers.get("etag")
+        if self._size not in {None, size} or (self._etag is not None and self._etag != etag):
+            raise NetworkError(f"{self._url} changed while it was read", hint="try again", code="changed")
+        self._size, self._etag = size, etag
+
+
+class _HashedFile:
+    """A file being written, of bounded size, hashed on the way. Raises SourceError where it grows too large."""
+
+    def __init__(self, what: str, file: BinaryIO, hashes: Mapping[str, str], max_bytes: int) -> None:
+        self.size = 0
+        self._what = what
+        self._file = file
+        self._hashing = Hashing(hashes)
+        self._expected = hashes
+        self._max_bytes = max_bytes
+
+    def write(self, block: bytes) -> None:
+        self.size += len(block)
+        if self.size > self._max_bytes:
+            raise SourceError(f"{self._what} is larger than {self._max_bytes} bytes", code="too-large")
+        self._file.write(block)
+        self._hashing.update(block)
+
+    def content(self) -> str:
+        """The content id. Raises HashMismatchError where a digest is not the expected one."""
+        digests = self._hashing.digests()
+        check_digests(self._what, digests, self._expected)
+        return f"sha256:{digests['sha256']}"
+
+
+def _copy(url: Url, target: Path, hashes: Mapping[str, str], max_bytes: int) -> Fetched:
+    path = files.regular_file(url)
+    before = files.stat_of(path)
+    with path.open("rb") as source, target.open("wb") as file:
+        copy = _HashedFile(str(url), file, hashes, max_bytes)
+        while block := source.read(CHUNK):
+            copy.write(block)
+    return Fetched(path=target, content=copy.content(), validators=before)
+
+
+async def _local_wheel_metadata(url: Url, filename: str) -> RawMetadata:
+    await work()
+    from anyio.to_thread import run_sync
+
+    from felloe.net.archive import read_wheel_metadata
+
+    path = files.regular_file(url)
+    validators = files.stat_of(path)
+    raw = await run_sync(read_wheel_metadata, path, filename)
+    return RawMetadata(bytes=raw, rung="range", validators=validators)
+
+
+def _event(url: Url, size: int) -> Event:
+    return Event(code="download", message=f"{url}: {size} bytes", data={"url": str(url), "bytes": size})

@@ -1,0 +1,193 @@
+"""The HTTP cache for pages: what RFC 9111 allows is answered without a request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+from felloe import freshness
+from felloe.errors import CacheError, NetworkError, RequirementError
+from felloe.hashing import Hashing, check_digests
+from felloe.net import files
+from felloe.progress import Event
+from felloe.url import Url
+from felloe.values import Page
+
+if TYPE_CHECKING:
+    from felloe.net.client import Client, Response
+
+__all__ = ["Asked", "PageShelf", "Pages", "response_of"]
+
+ANSWERS = frozenset({200, 304, 404, 410})
+NO_PAGE = frozenset({404, 410})
+
+
+class PageShelf(Protocol):
+    """Where pages are kept, by a key in hex."""
+
+    def read(self, key: str) -> bytes | None: ...
+
+    def write(self, key: str, body: bytes) -> None: ...
+
+
+@frozen
+class Stored:
+    """A page as it lies in the cache, and what decides whether it is still good."""
+
+    page: Page
+    response: freshness.Response
+
+
+@frozen(kw_only=True)
+class Asked:
+    """How a page is asked for: see `felloe.values.Http.get`."""
+
+    url: Url
+    headers: Mapping[str, str]
+    lifetime: float
+    newer_than: float | None
+
+    @property
+    def key(self) -> str:
+        text = f"{self.url.reveal()}\n{self.headers['accept']}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Pages:
+    """Pages of HTTP servers and of the local file system."""
+
+    def __init__(
+        self,
+        client: Callable[[], Awaitable[Client]],
+        shelf: PageShelf,
+        report: Callable[[Event], None],
+        clock: Callable[[], float],
+        max_bytes: int,
+    ) -> None:
+        self._client = client
+        self._shelf = shelf
+        self._report = report
+        self._clock = clock
+        self._max_bytes = max_bytes
+
+    async def get(self, asked: Asked, *, offline: bool) -> Page:
+        """The page, from the cache while it is fresh; else after one request, conditional where that is possible."""
+        if asked.url.scheme == "file":
+            return files.read_page(asked.url, self._max_bytes)
+        stored = self._stored(asked)
+        if stored is None:
+            return await self._request(asked, None, {})
+        match freshness.decide(
+            stored.response,
+            request_headers=asked.headers,
+            now=self._clock(),
+            fallback=asked.lifetime,
+            newer_than=asked.newer_than,
+        ):
+            case freshness.Usable(seconds=seconds):
+                self._tell("page-fresh", f"{stored.page.url}: no request, fresh for {seconds:.0f} s")
+                return stored.page
+            case _ if offline:
+                self._tell("page-offline", f"{stored.page.url}: no request, offline: as of the last time")
+                return stored.page
+            case freshness.Conditional(headers=headers):
+                return await self._request(asked, stored, headers)
+
+    async def read(self, url: Url, max_bytes: int, hashes: Mapping[str, str] | None) -> bytes | None:
+        """A small file, not cached; None where there is none. Raises HashMismatchError."""
+        if url.scheme == "file":
+            page = files.read_page(url, max_bytes)
+        else:
+            page = await self._read_remote(url, max_bytes)
+        if page.status in NO_PAGE:
+            return None
+        hashing = Hashing(hashes or ())
+        hashing.update(page.body)
+        check_digests(str(url), hashing.digests(), hashes or {})
+        return page.body
+
+    async def _read_remote(self, url: Url, max_bytes: int) -> Page:
+        client = await self._client()
+        from felloe.net.client import Exchange
+
+        async def read(response: Response) -> Page:
+            body = await response.body(max_bytes) if response.status == 200 else b""
+            return Page(url=response.url, status=response.status, headers=response.headers, body=body)
+
+        return await client.exchange(Exchange(url=url, answers=frozenset({200}) | NO_PAGE), read)
+
+    async def _request(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
+        client = await self._client()
+        from felloe.net.client import Exchange
+
+        sent = self._clock()
+
+        async def read(response: Response) -> Page | None:
+            new = response_of(response, asked.headers, sent, self._clock())
+            if response.status == 304:
+                return self._revalidated(asked, stored, new)
+            page = Page(
+                url=response.url,
+                status=response.status,
+                headers=response.headers,
+                body=await response.body(self._max_bytes),
+            )
+            self._keep(asked, page, new)
+            return page
+
+        headers = {**asked.headers, **conditions}
+        page = await client.exchange(Exchange(url=asked.url, headers=headers, answers=ANSWERS), read)
+        return page or await self._request(asked, None, {})
+
+    def _revalidated(self, asked: Asked, stored: Stored | None, new: freshness.Response) -> Page | None:
+        """The stored page, if the 304 speaks of it. Raises NetworkError for a 304 that nobody asked for."""
+        if stored is None:
+            raise NetworkError(f"{asked.url} answered 304 to a request without conditions", code="http-304")
+        if not freshness.confirmed(stored.response, new):
+            return None
+        self._keep(asked, stored.page, freshness.updated(stored.response, new))
+        self._tell("page-revalidated", f"{stored.page.url}: not changed")
+        return stored.page
+
+    def _stored(self, asked: Asked) -> Stored | None:
+        data = self._shelf.read(asked.key)
+        if data is None:
+            return None
+        head, _, body = data.partition(b"\n")
+        try:
+            response = freshness.Response.from_json(json.loads(head))
+            page = Page(url=Url(response.url or ""), status=response.status, headers=response.headers, body=body)
+        except (ValueError, RequirementError, RecursionError):
+            return None
+        return Stored(page, response)
+
+    def _keep(self, asked: Asked, page: Page, response: freshness.Response) -> None:
+        if not freshness.storable(page.status, response.headers):
+            return
+        head = json.dumps(response.to_json()).encode()
+        try:
+            self._shelf.write(asked.key, head + b"\n" + page.body)
+        except CacheError as error:
+            # The page is here all the same: a cache that cannot be written to only costs a request next time.
+            self._tell("warning", str(error))
+
+    def _tell(self, code: str, message: str) -> None:
+        self._report(Event(code=code, message=message))
+
+
+def response_of(
+    response: Response, sent_headers: Mapping[str, str], sent: float, received: float
+) -> freshness.Response:
+    """What decides later whether this response is still good; `sent` and `received` are seconds since the epoch."""
+    return freshness.Response(
+        status=response.status,
+        headers=response.headers,
+        vary=freshness.nominated(response.headers, sent_headers),
+        requested=sent,
+        received=received,
+        url=str(response.url),
+    )

@@ -1,0 +1,74 @@
+"""What authors of plugins import, and all they need: the hook marker, the values, the errors, `key_part`.
+
+This module is stable: what is here stays.
+"""
+
+from __future__ import annotations
+
+from felloe.cache.layout import key_part
+from felloe.errors import (
+    ArchiveError,
+    ConfigError,
+    FelloeError,
+    HashMismatchError,
+    MetadataError,
+    NetworkError,
+    OfflineError,
+    ProjectNotFound,
+    RequirementError,
+    SourceError,
+)
+from felloe.hookspecs import hookimpl
+from felloe.progress import Event
+from felloe.url import Url
+from felloe.values import (
+    CacheKey,
+    Claim,
+    Context,
+    Dist,
+    Entry,
+    Fetched,
+    Fresh,
+    Http,
+    Json,
+    Level,
+    Memo,
+    Page,
+    RawMetadata,
+    Request,
+    Source,
+    Stale,
+)
+
+__all__ = [
+    "ArchiveError",
+    "CacheKey",
+    "Claim",
+    "ConfigError",
+    "Context",
+    "Dist",
+    "Entry",
+    "Event",
+    "FelloeError",
+    "Fetched",
+    "Fresh",
+    "HashMismatchError",
+    "Http",
+    "Json",
+    "Level",
+    "Memo",
+    "MetadataError",
+    "NetworkError",
+    "OfflineError",
+    "Page",
+    "ProjectNotFound",
+    "RawMetadata",
+    "Request",
+    "RequirementError",
+    "Source",
+    "SourceError",
+    "Stale",
+    "Url",
+    "hookimpl",
+    "key_part",
+]

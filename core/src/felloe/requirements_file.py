@@ -1,0 +1,446 @@
+"""Requirements files in pip's format: what is required, what is constrained, and where it is to come from.
+
+The format is that of pip's manual ("Requirements File Format"): comments, continued lines, nested files, `${VARIABLE}`,
+options. A nested file is found beside the file that names it; a path to a distribution starts from the current folder.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+from attrs import evolve, field, frozen
+from packaging.utils import InvalidName, canonicalize_name
+
+from felloe.errors import RequirementError
+from felloe.request import parse_request, redacted
+from felloe.url import Url
+from felloe.values import Request
+
+__all__ = ["FileOptions", "RequirementsFile", "read_requirements"]
+
+MAX_BYTES = 16 * 2**20  # of one file
+MAX_DEPTH = 50  # files in one another
+MAX_OPTIONS = 32_768  # characters of a line of options
+
+BYTE_ORDER_MARKS = (  # UTF-16's is the start of UTF-32's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+CODING = re.compile(rb"#.*?coding[:=][ \t]*([-\w.]+)")
+COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
+COMMENT_LINE = re.compile(r"\s*+#")
+VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
+WITH_VALUE = frozenset({*SHORT.values(), "--extra-index-url", "--no-binary", "--only-binary"})
+SWITCHES = frozenset({"--no-index", "--require-hashes", "--pre"})
+
+
+@frozen(kw_only=True)
+class FileOptions:
+    """The options in a requirements file, all nested files included.
+
+    URLs are texts as written, which may hold a password; a path is its `file:` URL. `no_binary` and `only_binary` are
+    normalised names or `:all:`, and no name is in both: what comes last counts, as in pip.
+    """
+
+    index_url: str | None = field(default=None, repr=False)
+    extra_index_urls: tuple[str, ...] = field(default=(), repr=False)
+    find_links: tuple[str, ...] = field(default=(), repr=False)
+    no_index: bool = False
+    no_binary: frozenset[str] = frozenset()
+    only_binary: frozenset[str] = frozenset()
+    require_hashes: bool = False
+    prereleases: bool = False
+
+
+@frozen(kw_only=True)
+class RequirementsFile:
+    """What a requirements file says, in its order.
+
+    A requirement that has a variable is shown as it is written: its `text` keeps the `${NAME}`, since the value may be
+    a secret. The `text` of a constraint is always complete, and PEP 508. Hashes of a constraint allow these bytes alone
+    for what it names.
+    """
+
+    requirements: tuple[Request, ...] = ()
+    constraints: tuple[Request, ...] = ()
+    options: FileOptions = field(factory=FileOptions)
+
+
+def read_requirements(
+    path: Path | Literal["-"], *, environ: Mapping[str, str], cwd: Path | None = None
+) -> RequirementsFile:
+    """The requirements file at `path`, `-` being standard input, and all that it nests.
+
+    `environ` gives the values of `${NAME}`; one that is unset or empty stays as it is. Relative paths of distributions
+    start from `cwd` (default: the current folder). A file that is nested twice is read once.
+    Raises RequirementError: its message starts with `file:line:column`, its payload has them, and neither has a value
+    of `environ`.
+    """
+    reader = _Reader(environ, Path() if cwd is None else cwd)
+    if str(path) == "-":
+        reader.read(_Source("<stdin>", reader.cwd, _decoded(_standard_input(), "<stdin>")))
+    else:
+        reader.read(_opened(Path(path), str(path)), chain=(os.path.realpath(path),))
+    return reader.result()
+
+
+@frozen
+class _Source:
+    """A file's text, how errors name it, and the folder in which it looks for nested files."""
+
+    shown: str
+    folder: Path
+    text: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class _Line:
+    """A line, put together of the physical ones that it continues on, without its comment.
+
+    `pieces` has, for each physical line, where it starts in `written` and its number.
+    """
+
+    source: _Source
+    pieces: tuple[tuple[int, int], ...]
+    written: str
+    text: str = field(repr=False)  # with the values of the variables
+
+    @property
+    def is_filled_in(self) -> bool:
+        return self.text != self.written
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Names this line in every RequirementError from within."""
+        try:
+            yield
+        except RequirementError as error:
+            if self.is_filled_in:  # the error may have the value of a variable in it
+                raise self._error_without_values(error) from None
+            raise self._error(error) from error
+
+    def _error(self, error: RequirementError) -> RequirementError:
+        line, column = self._place(error.payload.get("column") or self._start)
+        return RequirementError(
+            f"{self.source.shown}:{line}:{column}: {error.message}",
+            hint=error.hint,
+            code=error.code,
+            **{**error.payload, "file": self.source.shown, "line": line, "column": column},
+        )
+
+    def _error_without_values(self, error: RequirementError) -> RequirementError:
+        line, column = self._place(self._start)
+        names = " and ".join(f"`${{{name}}}`" for name in dict.fromkeys(VARIABLE.findall(self.written)))
+        return RequirementError(
+            f"{self.source.shown}:{line}:{column}: `{self.shown}` cannot be used with the values of its variables",
+            hint=f"Check what {names} stand for.",
+            code=error.code,
+            file=self.source.shown,
+            line=line,
+            column=column,
+        )
+
+    @property
+    def shown(self) -> str:
+        """As written, redacted, without hashes."""
+        return redacted(re.split(r"\s--hash\b", self.written, maxsplit=1)[0].strip())
+
+    @property
+    def _start(self) -> int:
+        """The column of the first character that is not blank."""
+        return len(self.written) - len(self.written.lstrip()) + 1
+
+    def _place(self, column: int) -> tuple[int, int]:
+        """Number and column of the physical line."""
+        offset, number = max(piece for piece in self.pieces if piece[0] < column)
+        return number, column - offset
+
+
+class _Reader:
+    """Collects what a file and the files nested in it say."""
+
+    def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
+        self.cwd = cwd
+        self._environ = environ
+        self._seen: set[tuple[str, bool]] = set()
+        self._requirements: list[Request] = []
+        self._constraints: list[Request] = []
+        self._options = FileOptions()
+
+    def result(self) -> RequirementsFile:
+        return RequirementsFile(
+            requirements=tuple(self._requirements), constraints=tuple(self._constraints), options=self._options
+        )
+
+    def read(self, source: _Source, *, constrains: bool = False, chain: tuple[str, ...] = ()) -> None:
+        """`chain` has the real paths of the files that led here, and this one's at the end."""
+        for line in _lines(source, self._environ):
+            with line.placed():
+                is_option = line.text.lstrip().startswith("-") and not _is_editable(line.text)
+                options = list(_split_options(line.text)) if is_option else []
+                if not is_option:
+                    self._add(line, constrains=constrains)
+            for name, value in options:
+                if name in {"--requirement", "--constraint"}:
+                    self._nest(line, value, constrains=name == "--constraint", chain=chain)
+                else:
+                    with line.placed():
+                        self._set(name, value, source)
+
+    def _add(self, line: _Line, *, constrains: bool) -> None:
+        request = parse_request(line.text, cwd=self.cwd)
+        if constrains:
+            self._constraints.append(_checked_constraint(request))
+        else:
+            self._requirements.append(evolve(request, text=line.shown) if line.is_filled_in else request)
+
+    def _nest(self, line: _Line, value: str, *, constrains: bool, chain: tuple[str, ...]) -> None:
+        with line.placed():
+            path, shown = _nested(line.source, value)
+            nested = _opened(path, shown)
+            real = os.path.realpath(path)
+            _check_chain(real, chain)
+        if (real, constrains) not in self._seen:
+            self._seen.add((real, constrains))
+            self.read(nested, constrains=constrains, chain=(*chain, real))
+
+    def _set(self, name: str, value: str, source: _Source) -> None:
+        options = self._options
+        match name:
+            case "--index-url":
+                options = evolve(options, index_url=_address(value, self.cwd))
+            case "--extra-index-url":
+                options = evolve(options, extra_index_urls=(*options.extra_index_urls, _address(value, self.cwd)))
+            case "--find-links":
+                beside = (source.folder / value).exists()
+                address = _address(value, source.folder if beside else self.cwd)
+                options = evolve(options, find_links=(*options.find_links, address))
+            case "--no-binary":
+                no, only = _chosen(value, options.no_binary, options.only_binary)
+                options = evolve(options, no_binary=no, only_binary=only)
+            case "--only-binary":
+                only, no = _chosen(value, options.only_binary, options.no_binary)
+                options = evolve(options, no_binary=no, only_binary=only)
+            case "--no-index":
+                options = evolve(options, no_index=True)
+            case "--require-hashes":
+                options = evolve(options, require_hashes=True)
+            case "--pre":
+                options = evolve(options, prereleases=True)
+        self._options = options
+
+
+# Lines
+
+
+def _lines(source: _Source, environ: Mapping[str, str]) -> Iterator[_Line]:
+    for pieces in _continued(source.text):
+        written = COMMENT.sub("", "".join(text for _, text in pieces)).rstrip()
+        if written.strip():
+            yield _Line(
+                source=source,
+                pieces=_starts(pieces),
+                written=written,
+                text=VARIABLE.sub(lambda match: environ.get(match[1]) or match[0], written),
+            )
+
+
+def _continued(text: str) -> Iterator[list[tuple[int, str]]]:
+    """Numbers and texts of the physical lines of each line. A comment ends a line even with a backslash."""
+    pieces: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        is_comment = COMMENT_LINE.match(line) is not None
+        if line.endswith("\\") and not is_comment:
+            pieces.append((number, line[:-1]))
+            continue
+        yield [*pieces, (number, f" {line}" if is_comment else line)]
+        pieces = []
+    if pieces:
+        yield pieces
+
+
+def _starts(pieces: list[tuple[int, str]]) -> tuple[tuple[int, int], ...]:
+    starts, offset = [], 0
+    for number, text in pieces:
+        starts.append((offset, number))
+        offset += len(text)
+    return tuple(starts)
+
+
+def _is_editable(text: str) -> bool:
+    return text.lstrip().startswith(("-e", "--editable"))
+
+
+# Options
+
+
+def _split_options(text: str) -> Iterator[tuple[str, str]]:
+    """Long names and values ("" for a switch). Raises RequirementError for one that is not known here."""
+    words = iter(_words(text))
+    for word in words:
+        name, equals, value = _split_word(word)
+        if name not in WITH_VALUE | SWITCHES:
+            raise RequirementError(
+                f"`{redacted(name)}` is not an option that a requirements file may have",
+                hint=f"These are known: {', '.join(sorted(WITH_VALUE | SWITCHES))}.",
+            )
+        if name in WITH_VALUE and not equals:
+            value = next(words, "")
+        if bool(value) is not (name in WITH_VALUE):
+            needs = "needs a value" if name in WITH_VALUE else "takes no value"
+            raise RequirementError(f"`{name}` {needs}", hint=f"Write `{name}{' VALUE' if not value else ''}`.")
+        yield name, value
+
+
+def _words(text: str) -> list[str]:
+    if len(text) > MAX_OPTIONS:
+        raise RequirementError(f"the line has {len(text)} characters", hint="Write fewer options on one line.")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise RequirementError(f"the line cannot be split into options: {error}", hint="Close the quotes.") from error
+
+
+def _split_word(word: str) -> tuple[str, str, str]:
+    """`--name=value`, `-nvalue`, or the name alone."""
+    if word[:2] in SHORT:
+        return SHORT[word[:2]], word[2:3], word[2:]
+    return word.partition("=")
+
+
+def _nested(source: _Source, value: str) -> tuple[Path, str]:
+    """The path of a nested file, and how errors name it."""
+    if "://" in value or value.startswith("file:"):
+        raise RequirementError(
+            f"`{redacted(value)}` is a URL, and only files can be nested", hint="Download it, and name the copy."
+        )
+    path = source.folder / value
+    return path, value if source.folder == Path() else str(path)
+
+
+def _check_chain(path: str, chain: tuple[str, ...]) -> None:
+    if path in chain:
+        names = " -> ".join((*chain[chain.index(path) :], path))
+        raise RequirementError(f"the files nest each other in a cycle: {names}", hint="Take one of the lines out.")
+    if len(chain) >= MAX_DEPTH:
+        raise RequirementError(f"more than {MAX_DEPTH} files are nested in each other", hint="Nest fewer.")
+
+
+def _address(value: str, folder: Path) -> str:
+    """A URL as it is, a path as a `file:` URL."""
+    if "://" in value or value.startswith("file:"):
+        Url(value)
+        return value
+    if "\0" in value:
+        raise RequirementError(f"`{value!r}` is neither a URL nor a path", hint="Write `https://HOST/PATH`.")
+    return Path(os.path.normpath((folder / value).absolute())).as_uri()
+
+
+def _chosen(value: str, chosen: frozenset[str], other: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """What `--no-binary` (or `--only-binary`) makes of its names, and of those of its opposite."""
+    for text in value.split(","):
+        match text.strip():
+            case ":all:":
+                chosen, other = frozenset({":all:"}), frozenset()
+            case ":none:":
+                chosen = frozenset()
+            case name:
+                chosen, other = chosen | {_normalised(name)}, other - {_normalised(name)}
+    return chosen, other
+
+
+def _normalised(name: str) -> str:
+    try:
+        return canonicalize_name(name, validate=True)
+    except InvalidName as error:
+        raise RequirementError(
+            f"`{name:.80}` is no name of a project", hint="Give names with commas between them, or `:all:`."
+        ) from error
+
+
+def _checked_constraint(request: Request) -> Request:
+    problem = (
+        "is editable"
+        if request.editable
+        else "has no name"
+        if request.name is None
+        else "has extras"
+        if request.extras
+        else ""
+    )
+    if problem:
+        raise RequirementError(
+            f"`{request.text}` {problem}, so it cannot be a constraint", hint="Write `name` and versions alone."
+        )
+    return request
+
+
+# Files
+
+
+def _opened(path: Path, shown: str) -> _Source:
+    """Never waits: a FIFO or a device is not opened."""
+    try:
+        if not path.is_file():
+            raise RequirementError(
+                f"`{shown}` is not there, or is not a file", hint="Check the path; `-` is standard input."
+            )
+        with path.open("rb") as file:
+            return _Source(shown, path.parent, _decoded(_bounded(file, shown), shown))
+    except OSError as error:
+        raise RequirementError(f"`{shown}` cannot be read: {error.strerror}", hint="Make it readable.") from error
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise RequirementError("there is no standard input", hint="Name a file.")
+    return _bounded(sys.stdin.buffer, "<stdin>")
+
+
+def _bounded(file: IO[bytes], shown: str) -> bytes:
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise RequirementError(f"`{shown}` has more than {MAX_BYTES} bytes", hint="A requirements file is smaller.")
+    return data
+
+
+def _decoded(data: bytes, shown: str) -> str:
+    """By its byte order mark, by a comment in the first two lines (PEP 263), else UTF-8."""
+    start, encoding = _encoding(data)
+    try:
+        return data[start:].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, start + error.start) + 1
+        raise RequirementError(
+            f"{shown}:{line}: the file is not {encoding}",
+            hint="Save it as UTF-8, or name its encoding: `# -*- coding: ... -*-`.",
+            file=shown,
+            line=line,
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise RequirementError(
+            f"`{shown}` names the encoding `{encoding}`, which is not known", hint="Save it as UTF-8."
+        ) from error
+
+
+def _encoding(data: bytes) -> tuple[int, str]:
+    """How many bytes the mark has, and the encoding."""
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return len(mark), encoding
+    for line in data.split(b"\n", 2)[:2]:
+        if comment := CODING.match(line):
+            return 0, comment[1].decode("ascii")
+    return 0, "utf-8"

@@ -1,0 +1,64 @@
+"""Stepping: finishing a coroutine that never has to wait, without an event loop.
+
+A warm answer is found in memory and small files; nothing in it suspends. `step` runs such a coroutine by hand. Whatever
+would really work (network, locks, threads, writing) first awaits `work()`, which suspends while stepping and does
+nothing otherwise. So a coroutine that needs more than stepping can give has changed nothing when it stops.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
+
+__all__ = ["NotSteppable", "must_not_step", "step", "work"]
+
+T = TypeVar("T")
+
+
+class NotSteppable(Exception):  # noqa: N818  # a signal to the stepper, not an error of anyone
+    """The coroutine has to run under an event loop."""
+
+
+class _State(threading.local):
+    active = False
+
+
+_state = _State()
+
+
+@types.coroutine
+def _suspend() -> Generator[None, None, None]:
+    yield
+
+
+async def work() -> None:
+    """The door to everything that waits or changes something: suspends while stepping, else returns at once."""
+    if _state.active:
+        await _suspend()
+
+
+def must_not_step() -> None:
+    """The same door for plain functions. Raises NotSteppable while stepping."""
+    if _state.active:
+        raise NotSteppable
+
+
+def step(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What `coroutine` returns, if it gets there without suspending.
+
+    Raises NotSteppable at its first suspension and at any exception of it: the caller runs it again under an event
+    loop, which then tells what is really wrong.
+    """
+    _state.active = True
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # typeshed has Any
+    except Exception as error:
+        raise NotSteppable from error
+    finally:
+        _state.active = False
+        coroutine.close()
+    raise NotSteppable

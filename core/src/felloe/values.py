@@ -1,0 +1,390 @@
+"""The values that pass along the line, from a requirement to its metadata.
+
+All are frozen and built by keyword, so that a field can be added without breaking a plugin.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from attrs import field, frozen
+
+from felloe.url import Url
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    from felloe.progress import Event
+
+__all__ = [
+    "Answer",
+    "CacheKey",
+    "Claim",
+    "Context",
+    "Dist",
+    "DistKind",
+    "Effort",
+    "Entry",
+    "Fetched",
+    "Fresh",
+    "Http",
+    "Interpreter",
+    "Json",
+    "Level",
+    "Metadata",
+    "Origin",
+    "Outcome",
+    "Page",
+    "RawMetadata",
+    "Request",
+    "Rung",
+    "Source",
+    "Stale",
+    "Wheel",
+]
+
+Json = Any  # a value that the standard library's json writes; a Url is written redacted
+
+DistKind = Literal["sdist", "wheel", "tree"]
+Origin = Literal["user", "dependency", "build"]
+Rung = Literal["override", "sidecar", "range", "pkg-info", "pyproject", "prepare", "wheel"]
+Effort = Literal["cached", "static", "prepare", "build"]
+
+
+@frozen(kw_only=True)
+class Request:
+    """One requirement, as somebody wrote it (PEP 508 and the forms of the command line).
+
+    `name` is normalised (PEP 503). `hashes` are `algorithm:hex`; where there are any, only these bytes will do.
+    `specifier` and `marker` are parsed from `text` when they are first asked for.
+    """
+
+    text: str
+    name: str | None = None
+    extras: frozenset[str] = frozenset()
+    url: Url | None = None
+    path: Path | None = None
+    subdirectory: str | None = None
+    editable: bool = False
+    hashes: frozenset[str] = frozenset()
+    origin: Origin = "user"
+    specifier: SpecifierSet
+    marker: Marker | None = None
+
+
+class Level(enum.IntEnum):
+    """How strongly a source claims a bare name."""
+
+    FALLBACK = 1  # may know any name: indexes, asked in the configured order
+    SCHEME = 2  # a direct reference of its scheme
+    NAMESPACE = 3  # names of this form are its own: never asked elsewhere
+
+
+@frozen
+class Claim:
+    """A source's word that a request is its to answer; `reason` is shown by `explain` and in errors."""
+
+    level: Level
+    reason: str
+
+
+@frozen(kw_only=True)
+class Dist:
+    """One distribution that a source has found.
+
+    `name` is normalised; `version` is as the file name or the source has it. `content` is a content id
+    (`sha256:HEX`, `git:COMMIT`, `tree:DIGEST`), None where only the bytes can tell. `hashes` maps algorithm to hex,
+    as the source declares them. `size` is in bytes. `yanked` is False, or the reason (True for none given).
+    `locator` is the source's own mapping; it is stored, and a `Url` in it is stored redacted.
+    """
+
+    source: str
+    kind: DistKind
+    filename: str
+    name: str | None = None
+    version: str | None = None
+    content: str | None = None
+    hashes: Mapping[str, str] = field(factory=dict)
+    size: int | None = None
+    requires_python: str | None = None
+    yanked: bool | str = False
+    upload_time: str | None = None
+    subdirectory: str | None = None
+    scm: str | None = None
+    editable: bool = False
+    locator: Mapping[str, Json] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class CacheKey:
+    """The folders below `<bucket>/<kind>/[<address>/]` that belong to one Dist; see `felloe.plugin.key_part`.
+
+    Raises ValueError where a part could leave that folder or cannot be a file name.
+    """
+
+    parts: tuple[str, ...] = field()
+
+    @parts.validator
+    def _check(self, _attribute: Any, parts: tuple[str, ...]) -> None:
+        if not parts:
+            raise ValueError("a cache key needs at least one part")
+        for part in parts:
+            if part in {"", ".", ".."} or set(part) & set("/\\\0"):
+                raise ValueError(f"{part!r} cannot be a part of a cache key; quote it with key_part()")
+
+
+@frozen(kw_only=True)
+class Entry:
+    """What the cache knows of one Dist. `fetched` and `checked` are RFC 3339 instants in UTC.
+
+    `digests` maps algorithm to hex of the bytes; `verified` says that we hashed them ourselves. `validators` are
+    the source's own, to tell whether the entry is still true.
+    """
+
+    content: str | None = None
+    digests: Mapping[str, str] = field(factory=dict)
+    verified: bool = False
+    scm: str | None = None
+    validators: Mapping[str, Json] = field(factory=dict)
+    locator: Mapping[str, Json] = field(factory=dict)
+    fetched: str = ""
+    checked: str = ""
+
+
+@frozen(kw_only=True)
+class Fetched:
+    """Bytes that a source brought: a file (or a tree) in the scratch folder it was given."""
+
+    path: Path
+    content: str | None = None
+    validators: Mapping[str, Json] = field(factory=dict)
+    filename: str | None = None
+    scm: str | None = None
+
+
+@frozen(kw_only=True)
+class Fresh:
+    """The entry is still true; `validators` replace those of the entry."""
+
+    validators: Mapping[str, Json] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Stale:
+    """The entry is no longer known to be true. `code` is short, `evidence` says old and new.
+
+    `fetched` hands over bytes that had to be downloaded to find out: where their content is the entry's, the core
+    takes the entry for fresh.
+    """
+
+    code: str
+    evidence: str
+    fetched: Fetched | None = None
+
+
+@frozen(kw_only=True)
+class RawMetadata:
+    """METADATA as bytes (core metadata, RFC 822 form) and how they were had; the core parses them.
+
+    `validators` are those of the distribution's file, where reading it showed them.
+    """
+
+    bytes: bytes
+    rung: Rung
+    validators: Mapping[str, Json] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Page:
+    """A response of an HTTP server: `url` after redirects, `headers` with names in lower case, `body` decoded."""
+
+    url: Url
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@frozen(kw_only=True)
+class Interpreter:
+    """The Python asked about: its tags in order of preference (PEP 425), its marker values (PEP 508)."""
+
+    path: Path
+    version: str
+    tags: tuple[str, ...]
+    markers: Mapping[str, str]
+
+
+@frozen
+class Metadata:
+    """Core metadata without the description, as kebab-case keys; multiple-use fields are lists (of what is written).
+
+    A missing key is "not there" for a wheel, and "not proven" for what an sdist alone tells.
+    """
+
+    fields: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As written."""
+        return str(self.fields["name"])
+
+    @property
+    def version(self) -> str:
+        """As written."""
+        return str(self.fields["version"])
+
+    @property
+    def requires_python(self) -> str | None:
+        return self.fields.get("requires-python")
+
+    @property
+    def requires_dist(self) -> tuple[str, ...]:
+        """As written; `requirements` parses them."""
+        return tuple(self.fields.get("requires-dist", ()))
+
+    @property
+    def provides_extra(self) -> tuple[str, ...]:
+        return tuple(self.fields.get("provides-extra", ()))
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """`requires_dist`, parsed (memoised by string). Raises RequirementError at the first that is not PEP 508."""
+        from felloe.request import parse_pep508
+
+        return tuple(parse_pep508(text) for text in self.requires_dist)
+
+
+@frozen(kw_only=True)
+class Wheel:
+    """A wheel whose sha256 was just checked. `path` is good until the Database closes; `sha256` is hex."""
+
+    path: Path
+    filename: str
+    sha256: str
+    dist: Dist
+    cached: bool
+
+
+@frozen(kw_only=True)
+class Answer:
+    """Metadata, the rung that gave it, and whether it was cached (no backend hook ran, no body was received)."""
+
+    metadata: Metadata
+    rung: Rung
+    cached: bool
+    dist: Dist
+    wheel: str | None = None
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """One item of a batch, done: a value or an error."""
+
+    item: Any
+    value: Any = None
+    error: Exception | None = None
+
+
+class Http(Protocol):
+    """HTTP for sources: authentication, retries, limits, offline, redaction and a cache for pages come with it."""
+
+    async def get(
+        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Mapping[str, str] | None = None
+    ) -> Page:
+        """A page, from the cache where RFC 9111 allows.
+
+        `lifetime` (seconds) counts for a response that names neither a lifetime nor a validator. Status 200, 404 and
+        410 come back as they are; any other raises NetworkError. `file:` gives the file (404 where there is none), or
+        a folder's listing as HTML.
+        """
+        ...
+
+    async def read(self, url: Url, *, max_bytes: int, hashes: Mapping[str, str] | None = None) -> bytes | None:
+        """A small file, not cached; None where there is none (404, 410).
+
+        Raises HashMismatchError, NetworkError, OfflineError.
+        """
+        ...
+
+
+class Context(Protocol):
+    """What the core does for a source: where abilities grow. A source never sees a path of the cache."""
+
+    @property
+    def http(self) -> Http: ...
+
+    @property
+    def scratch(self) -> Path:
+        """An empty folder on the cache's file system, removed when the item is done."""
+        ...
+
+    @property
+    def newer_than(self) -> float | None:
+        """The instant of `--refresh` (seconds since the epoch): what was checked earlier has to be checked again."""
+        ...
+
+    @property
+    def offline(self) -> bool: ...
+
+    def report(self, event: Event) -> None: ...
+
+    def memo(self, *key: str) -> Memo:
+        """One small JSON value that lives as long as the cache does."""
+        ...
+
+    async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
+        """The file at `url`, in scratch, hashed on the way.
+
+        Raises HashMismatchError, NetworkError, OfflineError.
+        """
+        ...
+
+    async def revalidate(self, url: Url, filename: str, entry: Entry) -> Fresh | Stale:
+        """No request while the entry's validators say fresh (RFC 9111); else one, whose body comes back."""
+        ...
+
+    async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
+        """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
+
+        `size` is that of the file in bytes, where it is known; it saves one request.
+        """
+        ...
+
+    async def once(self, key: str, fn: Callable[[], Awaitable[Any]]) -> Any:
+        """What `fn` gives, called once for this key in this run, however many ask at once. An error is not kept."""
+        ...
+
+
+class Memo(Protocol):
+    """One small JSON value of a source."""
+
+    def get(self) -> Json: ...
+
+    def set(self, value: Json) -> None: ...
+
+
+class Source(Protocol):
+    """What a plugin's object offers, in the order of the line. Hooks are marked with `felloe.plugin.hookimpl`.
+
+    The class has `api = 1`; `default = True` makes an instance where none is configured. It is called as
+    `Source(name, settings)` and raises ConfigError (or ValueError) where the settings will not do.
+    """
+
+    def claims(self, request: Request) -> Claim | None: ...
+
+    def address(self) -> str: ...
+
+    async def find(self, request: Request, ctx: Context) -> Sequence[Dist]: ...
+
+    def cache_key(self, dist: Dist) -> CacheKey: ...
+
+    async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale: ...
+
+    async def fetch(self, dist: Dist, ctx: Context) -> Fetched: ...
+
+    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None: ...

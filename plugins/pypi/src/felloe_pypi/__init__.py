@@ -1,0 +1,181 @@
+"""Indexes: PyPI (kind `pypi`) and any other in its form (kind `index`), in the order of the line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+from felloe.plugin import (
+    CacheKey,
+    Claim,
+    ConfigError,
+    Context,
+    Dist,
+    Entry,
+    Fetched,
+    Fresh,
+    Level,
+    NetworkError,
+    Page,
+    ProjectNotFound,
+    RawMetadata,
+    Request,
+    Stale,
+    Url,
+    hookimpl,
+    key_part,
+)
+from felloe_pypi.page import ACCEPT, File, dist_of, links_of, parse_page
+
+__all__ = ["PyPI", "SimpleIndex"]
+
+# PyPI tells clients to keep a page for ten minutes; this counts where a server (or a proxy before it) says nothing.
+PAGE_LIFETIME = 600.0
+MOST_METADATA = 16 * 1024 * 1024
+NOT_THERE = frozenset({404, 410})
+
+
+class SimpleIndex:
+    """An index by the simple repository API (PEP 503, 691), or a page or folder of links (`find_links`).
+
+    Settings: `url` of the index or `find_links`; `projects`, patterns of names that are its own and asked nowhere else;
+    `missing`, statuses besides 404 and 410 with which it says that it does not know a project. A company's own index
+    subclasses it and gives these settings itself.
+    """
+
+    api = 1
+    default = False
+    assumes_sidecars = False
+    """Whether METADATA is tried beside a wheel although the page says nothing of it."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self.links = _url(settings.get("find_links"), "find_links")
+        self.url = _url(settings.get("url"), "url")
+        self.projects = _list_of(settings, "projects", str)
+        self.missing = NOT_THERE | set(_list_of(settings, "missing", int))
+        self._without_sidecars: set[tuple[str, str, int | None]] = set()
+        if self.url is None and self.links is None and not self.default:
+            raise ConfigError(f"index `{name}` has no `url`", hint='add url = "https://..." to its settings')
+
+    @hookimpl
+    def claims(self, request: Request) -> Claim | None:
+        if request.name is None or request.url is not None or request.path is not None:
+            return None
+        for pattern in self.projects:
+            if fnmatchcase(request.name, pattern):
+                return Claim(Level.NAMESPACE, f"its projects are {pattern}")
+        return None if self.projects else Claim(Level.FALLBACK, "it may know any name")
+
+    @hookimpl
+    def address(self) -> str:
+        return str(self.links or self.url)
+
+    @hookimpl
+    async def find(self, request: Request, ctx: Context) -> Sequence[Dist]:
+        project = cast(str, request.name)
+        files = await self._linked_files(project, ctx) if self.links else await self._project_files(project, ctx)
+        return [dist for file in files if (dist := dist_of(file, project, self.name)) is not None]
+
+    @hookimpl
+    def cache_key(self, dist: Dist) -> CacheKey:
+        return CacheKey(parts=(key_part(dist.filename),))
+
+    @hookimpl
+    async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
+        """A hash on the page decides; only without one the server of the file is asked."""
+        for algorithm, digest in dist.hashes.items():
+            if known := entry.digests.get(algorithm):
+                if known == digest:
+                    return Fresh(validators=entry.validators)
+                return Stale(code="hash-changed", evidence=f"{algorithm} {known} -> {digest}")
+        return await ctx.revalidate(dist.locator["url"], dist.filename, entry)
+
+    @hookimpl
+    async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
+        return await ctx.download(dist.locator["url"], dist.filename, dist.hashes)
+
+    @hookimpl
+    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None:
+        """By sidecar (PEP 658); else, and where no hash says which file it is about, by reading parts of the wheel."""
+        if dist.hashes and (raw := await self._sidecar(dist, ctx)) is not None:
+            return RawMetadata(bytes=raw, rung="sidecar")
+        return await ctx.wheel_metadata(dist.locator["url"], dist.filename, dist.size)
+
+    # -- for subclasses and the hooks above
+
+    def index_url(self) -> Url:
+        """The address of the index, without the project."""
+        return cast(Url, self.url)
+
+    async def _project_files(self, project: str, ctx: Context) -> Sequence[File]:
+        page = await self._page(self.index_url().as_directory().join(f"{project}/"), project, ctx)
+        return parse_page(page, project)
+
+    async def _linked_files(self, project: str, ctx: Context) -> Sequence[File]:
+        links = cast(Url, self.links)
+        files = links_of(await self._page(links, project, ctx))
+        if not any(dist_of(file, project, self.name) for file in files):
+            raise self._unknown(project)
+        return files
+
+    async def _page(self, url: Url, project: str, ctx: Context) -> Page:
+        """Raises ProjectNotFound where the index says that it does not know the project."""
+        try:
+            page = await ctx.http.get(url, accept=ACCEPT, lifetime=PAGE_LIFETIME)
+        except NetworkError as error:
+            if error.payload.get("status") in self.missing:
+                raise self._unknown(project) from error
+            raise
+        if page.status in NOT_THERE:
+            raise self._unknown(project)
+        return page
+
+    def _unknown(self, project: str) -> ProjectNotFound:
+        return ProjectNotFound(f"`{self.name}` does not know `{project}`", project=project, source=self.name)
+
+    async def _sidecar(self, dist: Dist, ctx: Context) -> bytes | None:
+        advertised = dist.locator["metadata"]
+        url: Url = dist.locator["url"]
+        assumed = advertised is None and self.assumes_sidecars and url.origin not in self._without_sidecars
+        if not (advertised or assumed):
+            return None
+        hashes = advertised if isinstance(advertised, Mapping) else None
+        raw = await ctx.http.read(url.with_suffix(".metadata"), max_bytes=MOST_METADATA, hashes=hashes)
+        if raw is None and assumed:
+            self._without_sidecars.add(url.origin)
+        return raw
+
+
+class PyPI(SimpleIndex):
+    """PyPI itself, at its published address. There without being configured, unless another default index is."""
+
+    default = True
+    assumes_sidecars = True  # it has them for every wheel, but not every mirror or proxy hands on that it does
+
+    @hookimpl
+    def address(self) -> str:
+        return ""
+
+    def index_url(self) -> Url:
+        from urllib.parse import urljoin
+
+        from distlib.index import DEFAULT_INDEX
+
+        return self.url or Url(urljoin(DEFAULT_INDEX, "simple/"))
+
+
+def _url(value: Any, key: str) -> Url | None:
+    if value is None or isinstance(value, Url):
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"`{key}` has to be a URL, not {value!r}")
+    return Url(value)
+
+
+def _list_of(settings: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+    values = settings.get(key, [])
+    if not isinstance(values, list | tuple) or not all(type(value) is kind for value in values):
+        raise ConfigError(f"`{key}` has to be a list of {kind.__name__}, not {values!r}")
+    return list(values)
