@@ -82,7 +82,9 @@ def writes(path: Path) -> list[str]:
 def is_text_or_value(name: str, call: ast.Call) -> bool:
     """`text.replace(a, b)` takes two arguments, a path's `replace` one; `copy` of a mapping takes none."""
     last = name.rpartition(".")[2]
-    return (last == "replace" and len(call.args) != 1 and not name.startswith("os.")) or (last == "copy" and not call.args)
+    return (last == "replace" and len(call.args) != 1 and not name.startswith("os.")) or (
+        last == "copy" and not call.args
+    )
 
 
 def test_only_the_cache_writes_and_others_only_where_they_are_told() -> None:
@@ -102,7 +104,8 @@ def test_only_few_start_processes() -> None:
     users = {
         name
         for name, path in modules()
-        if imports(path) & PROCESSES or any(called in PROCESSES or called.endswith("run_process") for called, _ in calls(path))
+        if imports(path) & PROCESSES
+        or any(called in PROCESSES or called.endswith("run_process") for called, _ in calls(path))
     }
 
     assert users == {"interpreter.py"}
@@ -171,7 +174,9 @@ def test_no_registry_is_named() -> None:
     named = [
         path
         for path in ROOT.rglob("*")
-        if path.suffix in {".py", ".md", ".toml", ".yml"} and ".venv" not in path.parts and hosts.search(path.read_text())
+        if path.suffix in {".py", ".md", ".toml", ".yml"}
+        and ".venv" not in path.parts
+        and hosts.search(path.read_text())
     ]
 
     assert named == []

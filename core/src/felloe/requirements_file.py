@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
@@ -38,11 +38,12 @@ BYTE_ORDER_MARKS = (  # UTF-16's is the start of UTF-32's
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 CODING = re.compile(rb"#.*?coding[:=][ \t]*([-\w.]+)")
-COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.DOTALL)
+COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 COMMENT_LINE = re.compile(r"\s*+#")
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
 WITH_VALUE = frozenset({*SHORT.values(), "--extra-index-url", "--no-binary", "--only-binary"})
+NESTING = frozenset({"--requirement", "--constraint"})
 SWITCHES = frozenset({"--no-index", "--require-hashes", "--pre"})
 
 
@@ -92,7 +93,7 @@ def read_requirements(
     if str(path) == "-":
         reader.read(_Source("<stdin>", reader.cwd, _decoded(_standard_input(), "<stdin>")))
     else:
-        reader.read(_opened(Path(path), str(path)), chain=(os.path.realpath(path),))
+        reader.read(_opened(Path(path), str(path)), chain={os.path.realpath(path): str(path)})
     return reader.result()
 
 
@@ -121,6 +122,11 @@ class _Line:
     def is_filled_in(self) -> bool:
         return self.text != self.written
 
+    @property
+    def shown(self) -> str:
+        """As written, redacted, without hashes."""
+        return redacted(re.split(r"\s--hash\b", self.written, maxsplit=1)[0].strip())
+
     @contextmanager
     def placed(self) -> Iterator[None]:
         """Names this line in every RequirementError from within."""
@@ -132,40 +138,35 @@ class _Line:
             raise self._error(error) from error
 
     def _error(self, error: RequirementError) -> RequirementError:
-        line, column = self._place(error.payload.get("column") or self._start)
+        place = self._place(error.payload.get("column") or self._start)
         return RequirementError(
-            f"{self.source.shown}:{line}:{column}: {error.message}",
+            f"{self.source.shown}:{place['line']}:{place['column']}: {error.message}",
             hint=error.hint,
             code=error.code,
-            **{**error.payload, "file": self.source.shown, "line": line, "column": column},
+            **{**error.payload, **place, "file": self.source.shown},
         )
 
     def _error_without_values(self, error: RequirementError) -> RequirementError:
-        line, column = self._place(self._start)
+        place = self._place(self._start)
         names = " and ".join(f"`${{{name}}}`" for name in dict.fromkeys(VARIABLE.findall(self.written)))
         return RequirementError(
-            f"{self.source.shown}:{line}:{column}: `{self.shown}` cannot be used with the values of its variables",
-            hint=f"Check what {names} stand for.",
+            f"{self.source.shown}:{place['line']}:{place['column']}: `{self.shown}` cannot be used"
+            " with the values of its variables",
+            hint=f"Check what {names} stands for.",
             code=error.code,
             file=self.source.shown,
-            line=line,
-            column=column,
+            **place,
         )
-
-    @property
-    def shown(self) -> str:
-        """As written, redacted, without hashes."""
-        return redacted(re.split(r"\s--hash\b", self.written, maxsplit=1)[0].strip())
 
     @property
     def _start(self) -> int:
         """The column of the first character that is not blank."""
         return len(self.written) - len(self.written.lstrip()) + 1
 
-    def _place(self, column: int) -> tuple[int, int]:
-        """Number and column of the physical line."""
+    def _place(self, column: int) -> Mapping[str, int]:
+        """Where `column` of `written` is in the file."""
         offset, number = max(piece for piece in self.pieces if piece[0] < column)
-        return number, column - offset
+        return {"line": number, "column": column - offset}
 
 
 class _Reader:
@@ -184,17 +185,16 @@ class _Reader:
             requirements=tuple(self._requirements), constraints=tuple(self._constraints), options=self._options
         )
 
-    def read(self, source: _Source, *, constrains: bool = False, chain: tuple[str, ...] = ()) -> None:
-        """`chain` has the real paths of the files that led here, and this one's at the end."""
+    def read(self, source: _Source, *, constrains: bool = False, chain: Mapping[str, str] | None = None) -> None:
+        """`chain` has the real paths of the files that led here, this one at the end, and how errors name them."""
         for line in _lines(source, self._environ):
             with line.placed():
-                is_option = line.text.lstrip().startswith("-") and not _is_editable(line.text)
-                options = list(_split_options(line.text)) if is_option else []
-                if not is_option:
+                options = _options_of(line)
+                if not options:
                     self._add(line, constrains=constrains)
             for name, value in options:
-                if name in {"--requirement", "--constraint"}:
-                    self._nest(line, value, constrains=name == "--constraint", chain=chain)
+                if name in NESTING:
+                    self._nest(line, value, constrains=name == "--constraint", chain=chain or {})
                 else:
                     with line.placed():
                         self._set(name, value, source)
@@ -206,15 +206,16 @@ class _Reader:
         else:
             self._requirements.append(evolve(request, text=line.shown) if line.is_filled_in else request)
 
-    def _nest(self, line: _Line, value: str, *, constrains: bool, chain: tuple[str, ...]) -> None:
+    def _nest(self, line: _Line, value: str, *, constrains: bool, chain: Mapping[str, str]) -> None:
         with line.placed():
-            path, shown = _nested(line.source, value)
-            nested = _opened(path, shown)
+            path = _nested(line.source, value)
+            shown = line.shown if line.is_filled_in else str(path)
             real = os.path.realpath(path)
             _check_chain(real, chain)
+            nested = _opened(path, shown)
         if (real, constrains) not in self._seen:
             self._seen.add((real, constrains))
-            self.read(nested, constrains=constrains, chain=(*chain, real))
+            self.read(nested, constrains=constrains, chain={**chain, real: shown})
 
     def _set(self, name: str, value: str, source: _Source) -> None:
         options = self._options
@@ -224,9 +225,8 @@ class _Reader:
             case "--extra-index-url":
                 options = evolve(options, extra_index_urls=(*options.extra_index_urls, _address(value, self.cwd)))
             case "--find-links":
-                beside = (source.folder / value).exists()
-                address = _address(value, source.folder if beside else self.cwd)
-                options = evolve(options, find_links=(*options.find_links, address))
+                links = _address(value, source.folder if _exists(source.folder / value) else self.cwd)
+                options = evolve(options, find_links=(*options.find_links, links))
             case "--no-binary":
                 no, only = _chosen(value, options.no_binary, options.only_binary)
                 options = evolve(options, no_binary=no, only_binary=only)
@@ -279,15 +279,18 @@ def _starts(pieces: list[tuple[int, str]]) -> tuple[tuple[int, int], ...]:
     return tuple(starts)
 
 
-def _is_editable(text: str) -> bool:
-    return text.lstrip().startswith(("-e", "--editable"))
-
-
 # Options
 
 
+def _options_of(line: _Line) -> Sequence[tuple[str, str]]:
+    """Long names and values ("" for a switch); none for the line of a requirement."""
+    text = line.text.lstrip()
+    if not text.startswith("-") or text.startswith(("-e", "--editable")):
+        return ()
+    return list(_split_options(text))
+
+
 def _split_options(text: str) -> Iterator[tuple[str, str]]:
-    """Long names and values ("" for a switch). Raises RequirementError for one that is not known here."""
     words = iter(_words(text))
     for word in words:
         name, equals, value = _split_word(word)
@@ -296,11 +299,11 @@ def _split_options(text: str) -> Iterator[tuple[str, str]]:
                 f"`{redacted(name)}` is not an option that a requirements file may have",
                 hint=f"These are known: {', '.join(sorted(WITH_VALUE | SWITCHES))}.",
             )
-        if name in WITH_VALUE and not equals:
-            value = next(words, "")
-        if bool(value) is not (name in WITH_VALUE):
-            needs = "needs a value" if name in WITH_VALUE else "takes no value"
-            raise RequirementError(f"`{name}` {needs}", hint=f"Write `{name}{' VALUE' if not value else ''}`.")
+        if name in WITH_VALUE:
+            value = value if equals else next(words, "")
+        if (name in WITH_VALUE) != bool(value) or (name in SWITCHES and equals):
+            problem = "needs a value" if name in WITH_VALUE else "takes no value"
+            raise RequirementError(f"`{name}` {problem}", hint="See pip's manual on requirements files.")
         yield name, value
 
 
@@ -320,32 +323,52 @@ def _split_word(word: str) -> tuple[str, str, str]:
     return word.partition("=")
 
 
-def _nested(source: _Source, value: str) -> tuple[Path, str]:
-    """The path of a nested file, and how errors name it."""
-    if "://" in value or value.startswith("file:"):
+def _nested(source: _Source, value: str) -> Path:
+    if _is_url(value):
         raise RequirementError(
             f"`{redacted(value)}` is a URL, and only files can be nested", hint="Download it, and name the copy."
         )
-    path = source.folder / value
-    return path, value if source.folder == Path() else str(path)
+    if "\0" in value:
+        raise RequirementError("a path has no NUL character", hint="Correct the line.")
+    return source.folder / value
 
 
-def _check_chain(path: str, chain: tuple[str, ...]) -> None:
+def _check_chain(path: str, chain: Mapping[str, str]) -> None:
     if path in chain:
-        names = " -> ".join((*chain[chain.index(path) :], path))
-        raise RequirementError(f"the files nest each other in a cycle: {names}", hint="Take one of the lines out.")
+        names = list(chain.values())[list(chain).index(path) :]
+        raise RequirementError(
+            f"the files nest each other in a cycle: {' -> '.join((*names, names[0]))}",
+            hint="Take out one of the lines.",
+        )
     if len(chain) >= MAX_DEPTH:
         raise RequirementError(f"more than {MAX_DEPTH} files are nested in each other", hint="Nest fewer.")
 
 
+def _is_url(value: str) -> bool:
+    return "://" in value or value.startswith("file:")
+
+
 def _address(value: str, folder: Path) -> str:
     """A URL as it is, a path as a `file:` URL."""
-    if "://" in value or value.startswith("file:"):
-        Url(value)
-        return value
-    if "\0" in value:
-        raise RequirementError(f"`{value!r}` is neither a URL nor a path", hint="Write `https://HOST/PATH`.")
+    try:
+        if _is_url(value):
+            Url(value)
+            return value
+    except RequirementError:
+        raise RequirementError(f"`{redacted(value)}` is not a URL", hint="Write `https://HOST/PATH`.") from None
+    if not _is_path(value):
+        raise RequirementError("what is no URL has to be the path of a folder", hint="Write `https://HOST/PATH`.")
     return Path(os.path.normpath((folder / value).absolute())).as_uri()
+
+
+def _is_path(value: str) -> bool:
+    """`user:password@host/simple`, a URL without its scheme, must not become a path that is shown."""
+    is_clear = Path(value).is_absolute() or value.startswith(".") or not set(value) & set("@:")
+    return is_clear and "\0" not in value
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # False, and no error, for what cannot be a path
 
 
 def _chosen(value: str, chosen: frozenset[str], other: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -371,16 +394,12 @@ def _normalised(name: str) -> str:
 
 
 def _checked_constraint(request: Request) -> Request:
-    problem = (
-        "is editable"
-        if request.editable
-        else "has no name"
-        if request.name is None
-        else "has extras"
-        if request.extras
-        else ""
-    )
-    if problem:
+    problems = {
+        "is editable": request.editable,
+        "has no name": request.name is None,
+        "has extras": bool(request.extras),
+    }
+    for problem in (text for text, is_so in problems.items() if is_so):
         raise RequirementError(
             f"`{request.text}` {problem}, so it cannot be a constraint", hint="Write `name` and versions alone."
         )

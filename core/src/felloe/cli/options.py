@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from felloe.cli.output import Console
 from felloe.config import Config
 from felloe.errors import FelloeError
 from felloe.request import matches_environment, parse_request
-from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
+from felloe.requirements_file import RequirementsFile, read_requirements
 from felloe.values import Outcome, Request
 
 __all__ = ["Asked", "Session", "answering", "open_session", "shared"]
@@ -34,7 +33,9 @@ SOURCES = [
     click.option("--find-links", "-f", metavar="DIR", multiple=True, help="A folder or page of links."),
     click.option("--no-index", is_flag=True, default=None, help="Ask no index."),
     click.option("--cert", metavar="FILE", help="Certificates to trust."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Of a connection or read."),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Of a connection or read."
+    ),
     click.option("--concurrent-downloads", type=click.IntRange(min=1), metavar="N", help="At most (50)."),
     click.option("--offline", is_flag=True, default=None, help="Send no request."),
     click.option("--refresh", is_flag=True, default=None, help="Check again all that was checked before."),
@@ -137,19 +138,21 @@ def _parsed(text: str) -> Asked:
 
 
 def _read(path: str) -> RequirementsFile:
-    return read_requirements(path, environ=os.environ, stdin=sys.stdin.read)
+    return read_requirements("-" if path == "-" else Path(path), environ=os.environ)
 
 
 def _overrides(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:
     """Options as `Config.load` takes them; those of the command line outrank those of requirements files."""
-    constraints = [text for path in options.get("constraint", ()) for text in read_constraints(path, os.environ)]
+    constraints = [request for path in options.get("constraint", ()) for request in _read(path).requirements]
     merged = {key: value for key, value in options.items() if key in CONFIGURED and value not in (None, ())}
     for file in files:
         for key, value in _of_file(file).items():
-            merged[key] = (*merged[key], *value) if key in merged and isinstance(value, tuple) else merged.get(key, value)
+            merged[key] = (
+                (*merged[key], *value) if key in merged and isinstance(value, tuple) else merged.get(key, value)
+            )
         constraints += file.constraints
     renamed = {RENAMED.get(key, key): value for key, value in merged.items()}
-    return {**renamed, **({"constraints": constraints} if constraints else {})}
+    return {**renamed, **({"constraints": [each.text for each in constraints]} if constraints else {})}
 
 
 CONFIGURED = frozenset(

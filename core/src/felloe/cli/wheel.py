@@ -21,7 +21,9 @@ __all__ = ["command"]
 
 @click.command("wheel")
 @answering
-@click.option("--output", "-o", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to put them.")
+@click.option(
+    "--output", "-o", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where to put them."
+)
 def command(requirements: tuple[str, ...], as_json: bool, output: Path, **options: Any) -> None:  # noqa: FBT001  # click's
     """A wheel of each REQUIREMENT, fetched or found in the cache; its sha256 is checked."""
     with open_session(options, requirements) as session:

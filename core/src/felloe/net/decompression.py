@@ -1,7 +1,7 @@
 """gzip, bzip2 and xz as one plain stream that ends where the file ends.
 
-The standard library's file objects pass over whatever follows a bzip2 or xz stream; here it is an error. Several streams
-one after the other are one (RFC 1952, section 2.2), zero padding is fine.
+The standard library's file objects pass over whatever follows a bzip2 or xz stream; here it is an error. Several
+streams one after the other are one (RFC 1952, section 2.2), zero padding is fine.
 """
 
 from __future__ import annotations

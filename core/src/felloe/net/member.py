@@ -42,7 +42,7 @@ class Member:
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a member's name, without empty ones and `.`. Raises ArchiveError where it could lead out of a folder."""
+    """The parts of a member's name, but for empty ones and `.`. Raises ArchiveError where it could lead elsewhere."""
     if not name:
         raise ArchiveError("holds a member without a name")
     if "\0" in name:
@@ -70,7 +70,7 @@ def shown(name: str) -> str:
 
 @contextmanager
 def naming(filename: str) -> Iterator[None]:
-    """Makes a sentence of an ArchiveError raised below, which says only what is wrong: the archive's name comes first."""
+    """Makes a sentence of an ArchiveError that says only what is wrong: the name of the archive comes first."""
     try:
         yield
     except ArchiveError as error:

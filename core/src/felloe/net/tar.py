@@ -1,7 +1,7 @@
 """The members of a tar stream (POSIX.1-2008 ustar and pax, GNU long names), read once from front to back.
 
-The standard library parses the 512 bytes of one header. What may go before it (pax records, GNU long names) is read here:
-`tarfile` reads it without a bound and calls itself for each one. What readers of tar do not agree on is refused.
+The standard library parses the 512 bytes of one header. What may go before it (pax records, GNU long names) is read
+here: `tarfile` reads it without a bound and calls itself for each one. What readers of tar do not agree on is refused.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ class _Header:
 
 
 class TarReader:
-    """The members of the tar archive in `stream`, which has to be buffered. What is read of it is spent from `budget`."""
+    """The members of the tar archive in `stream`, which has to be buffered. What is read is spent from `budget`.
+
+    A member's blocks are there until the next member is asked for.
+    """
 
     def __init__(self, stream: BinaryIO, budget: Budget) -> None:
         self._stream = stream

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import chain
 from operator import attrgetter
 from typing import BinaryIO
 
 from felloe.errors import ArchiveError
-from felloe.net import zip_directory
+from felloe.net import zip_entry
 from felloe.net.limits import Budget
 from felloe.net.member import CHUNK, MAX_NAME, Member, shown
-from felloe.net.zip_directory import END_SPAN, LOCAL, MAX_GAP, Entry
+from felloe.net.zip_directory import END_SPAN, NO_END, find_directory
+from felloe.net.zip_entry import LOCAL, MAX_GAP, Entry
 
 __all__ = ["ZipReader"]
 
@@ -25,40 +25,37 @@ class ZipReader:
         self._file = file
         self._budget = budget
         size = file.seek(0, os.SEEK_END)
-        directory = zip_directory.find_directory(self._read(max(0, size - END_SPAN), min(size, END_SPAN)), size)
+        directory = find_directory(self._read(max(0, size - END_SPAN), min(size, END_SPAN)), size)
         if directory is None:
-            raise ArchiveError(zip_directory.NO_END)
+            raise ArchiveError(NO_END)
         budget.spend_entries(directory.count)
         self._directory = directory
-        self.entries = zip_directory.parse_entries(self._read(directory.offset, directory.size), directory)
+        self.entries = zip_entry.parse_entries(self._read(directory.offset, directory.size), directory)
 
     def __iter__(self) -> Iterator[Member]:
         """Raises ArchiveError where a member is not what the directory says, or something lies between two."""
         entries = sorted(self.entries, key=attrgetter("offset"))
-        stops = chain((entry.offset for entry in entries[1:]), [self._directory.offset])
-        if self._start(entries) != 0:
+        offsets = [*(entry.offset for entry in entries), self._directory.offset]
+        if offsets[0] != 0:
             raise ArchiveError("does not begin with its first member")
-        for entry, stop in zip(entries, stops, strict=True):
+        for entry, stop in zip(entries, offsets[1:], strict=True):
             yield self._member(entry, self._data_start(entry, stop - entry.offset))
 
     def read(self, entry: Entry) -> bytes:
         """The contents of one member. Raises ArchiveError."""
-        span = zip_directory.span_of(entry, self.entries, self._directory)
+        span = zip_entry.span_of(entry, self.entries, self._directory)
         return b"".join(self._blocks(entry, self._data_start(entry, span)))
-
-    def _start(self, entries: list[Entry]) -> int:
-        return entries[0].offset if entries else self._directory.offset
 
     def _data_start(self, entry: Entry, span: int) -> int:
         """Where the data begin, once it is known that header, data and descriptor fill the `span` bytes exactly."""
         fixed = self._read(entry.offset, LOCAL.size)
-        header_size = zip_directory.local_header_size(fixed)
-        zip_directory.check_local_header(entry, self._read(entry.offset, header_size))
+        header_size = zip_entry.local_header_size(fixed)
+        zip_entry.check_local_header(entry, self._read(entry.offset, header_size))
         start = entry.offset + header_size
         gap = entry.offset + span - start - entry.packed
         if gap < 0:
             raise ArchiveError(f"holds members that overlap: `{shown(entry.name)}`")
-        zip_directory.check_gap(entry, self._read(start + entry.packed, min(gap, MAX_GAP + 1)))
+        zip_entry.check_gap(entry, self._read(start + entry.packed, min(gap, MAX_GAP + 1)))
         return start
 
     def _member(self, entry: Entry, start: int) -> Member:
@@ -76,7 +73,7 @@ class ZipReader:
 
     def _blocks(self, entry: Entry, start: int) -> Iterator[bytes]:
         self._budget.spend(entry.size)
-        yield from zip_directory.unpacked(entry, self._packed(start, entry.packed))
+        yield from zip_entry.unpacked(entry, self._packed(start, entry.packed))
 
     def _packed(self, start: int, size: int) -> Iterator[bytes]:
         for at in range(start, start + size, CHUNK):

@@ -1,0 +1,127 @@
+"""Every example in README and docs is run, against an index on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+
+import anyio
+import pluggy
+import pytest
+
+from felloe import BlockingDatabase, Config
+from felloe.hookspecs import SourceSpec
+from felloe.testing import IndexServer, Project, make_wheel
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[object]:
+    return [
+        pytest.param(match[2], id=f"{page.relative_to(ROOT)}:{page.read_text()[: match.start()].count(chr(10)) + 1}")
+        for page in PAGES
+        for match in BLOCK.finditer(page.read_text())
+        if match[1] == language
+    ]
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexServer]:
+    with IndexServer() as server:
+        for name, version in (("flask", "3.1"), ("attrs", "25.1"), ("boto3", "1.34.0")):
+            server.add(make_wheel(tmp_path, Project(name, version, requires_dist=["click>=8"])), sidecar=True)
+        monkeypatch.setenv("FELLOE_INDEX_URL", server.index_url)
+        monkeypatch.setenv("FELLOE_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        monkeypatch.setenv("ACME_TOKEN", "secret")
+        monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+        monkeypatch.chdir(tmp_path)
+        yield server
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples_run(code: str, index: IndexServer) -> None:
+    names: dict[str, object] = {"__name__": "example"}
+
+    exec(compile(code, "example", "exec"), names)
+
+    main = names.get("main")
+    if inspect.iscoroutinefunction(main) and "asyncio.run" not in code:
+        anyio.run(main)
+    elif callable(main) and not inspect.iscoroutinefunction(main):
+        main()
+    for source in [value for value in names.values() if inspect.isclass(value) and value.__module__ == "example"]:
+        check_hooks(source)
+    assert len(names) > 2
+
+
+def check_hooks(source: type) -> None:
+    """What the example marks as hooks are hooks."""
+    manager = pluggy.PluginManager("felloe")
+    manager.add_hookspecs(SourceSpec)
+    manager.register(source)
+    manager.check_pending()
+
+
+def test_the_whole_source_answers(index: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = next(block.values[0] for block in blocks("python") if "class Catalogue" in block.values[0])
+    example = tmp_path / "felloe_catalogue.py"
+    example.write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    wheel = make_wheel(tmp_path, Project("acme-app", "2.0"))
+    file = {
+        "version": "2.0",
+        "filename": wheel.name,
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "href": f"/wheels/{wheel.name}",
+    }
+    index.static("/catalogue.json", json.dumps({"acme-app": [file]}).encode(), {"content-type": "application/json"})
+    index.static(f"/wheels/{wheel.name}", wheel.read_bytes(), {})
+    (tmp_path / "felloe.toml").write_text(
+        f'[[tool.felloe.source]]\nname = "shop"\nkind = "catalogue"\nurl = "{index.url}/catalogue.json"\n'
+    )
+    entry_point = EntryPoint("catalogue", "felloe_catalogue:Catalogue", "felloe.sources")
+
+    with BlockingDatabase(Config.load(), sources=[entry_point]) as db:
+        answers = [db.metadata("acme-app"), db.metadata("acme-app")]
+
+    assert [(answer.metadata.version, answer.cached) for answer in answers] == [("2.0", False), ("2.0", True)]
+
+
+@pytest.mark.parametrize(
+    "lines", [block for block in blocks("console") if "felloe metadata flask 'boto3" in block.values[0]]
+)
+def test_console_examples_run(lines: str, index: IndexServer, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("attrs\n")
+    for line in lines.splitlines():
+        command = shlex.split(line, comments=True)
+        assert command[0] == "felloe"
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, SimpleNamespace(command=command, stderr=done.stderr)
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_toml_examples_are_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    config = Config.load(environ={"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}, cwd=tmp_path)
+
+    assert ("tool.felloe.index" in text) == any(source.name == "acme" for source in config.sources)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
