@@ -141,15 +141,20 @@ class Database(Line):
         scope = anyio.CancelScope()
 
         async def one(item: Item) -> None:
-            with scope:
-                await send.send(await _outcome(item, answer))
+            await send.send(await _outcome(item, answer))
 
-        with send, receive:
+        async def all_of_them() -> None:
+            with scope, send:
+                async with anyio.create_task_group() as group:
+                    for item in asked:
+                        group.start_soon(one, item)
+
+        # The tasks belong to the Database: a generator must not leave a group of its own open where it yields.
+        self._tasks.start_soon(all_of_them)
+        with receive:
             try:
-                for item in asked:
-                    self._tasks.start_soon(one, item)
-                for _ in asked:
-                    yield await receive.receive()
+                async for outcome in receive:
+                    yield outcome
             finally:
                 scope.cancel()
 

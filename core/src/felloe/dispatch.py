@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
 from felloe.errors import ContractError, FelloeError, PluginError
-from felloe.registry import Instance
+from felloe.registry import Instance, told_by
 from felloe.stepping import NotSteppable
-from felloe.values import CacheKey, Claim, Context, Dist, Entry, Fetched, Fresh, RawMetadata, Request, Stale
+from felloe.values import CacheKey, Claim, Context, Dist, Entry, Fetched, Fresh, Level, RawMetadata, Request, Stale
 
 __all__ = ["address", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
+
+# What is wrong in a field would come to light far from the source that put it there.
+FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
+    Claim: {"level": Level, "reason": str},
+    CacheKey: {"parts": tuple},
+    Dist: {
+        "kind": str,
+        "filename": str,
+        "name": str | None,
+        "version": str | None,
+        "content": str | None,
+        "hashes": Mapping,
+        "requires_python": str | None,
+        "locator": Mapping,
+    },
+    Fresh: {"validators": Mapping},
+    Stale: {"code": str, "evidence": str, "fetched": Fetched | None},
+    Fetched: {"path": Path, "content": str | None, "validators": Mapping},
+    RawMetadata: {"bytes": bytes, "rung": str, "validators": Mapping},
+}
 
 
 def claims(source: Instance, request: Request) -> Claim | None:
@@ -29,12 +52,16 @@ def address(source: Instance) -> str:
 
 async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dist]:
     """All of them name this source and are frozen Dists."""
-    dists: Sequence[Dist] = await _await(source, "find", request=request, ctx=ctx)
-    _check(source, "find", dists, Sequence)
+    found: Sequence[Dist] = await _await(source, "find", request=request, ctx=ctx)
+    _check(source, "find", found, Sequence)
+    with _blaming(source, "find"):
+        dists = tuple(found)
     for dist in dists:
-        _check(source, "find", dist, Dist)
+        if not isinstance(dist, Dist):
+            raise _broken(source, "find", f"{type(dist).__name__}, not Dist")
         if dist.source != source.name:
             raise _broken(source, "find", f"a Dist of source `{dist.source}`, not `{source.name}`")
+    _check_fields(source, "find", Dist, dists)
     return dists
 
 
@@ -47,14 +74,14 @@ def cache_key(source: Instance, dist: Dist) -> CacheKey:
 async def check_freshness(source: Instance, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
     verdict: Fresh | Stale = await _await(source, "check_freshness", dist=dist, entry=entry, ctx=ctx)
     _check(source, "check_freshness", verdict, Fresh | Stale)
+    if isinstance(verdict, Stale) and verdict.fetched is not None:
+        _check_fetched(source, "check_freshness", verdict.fetched, ctx)
     return verdict
 
 
 async def fetch(source: Instance, dist: Dist, ctx: Context) -> Fetched:
     fetched: Fetched = await _await(source, "fetch", dist=dist, ctx=ctx)
-    _check(source, "fetch", fetched, Fetched)
-    if not fetched.path.is_relative_to(ctx.scratch):
-        raise _broken(source, "fetch", "a path outside the scratch folder it was given")
+    _check_fetched(source, "fetch", fetched, ctx)
     return fetched
 
 
@@ -69,17 +96,20 @@ async def metadata(source: Instance, dist: Dist, ctx: Context) -> RawMetadata | 
 
 def _call(source: Instance, hook: str, **arguments: Any) -> Any:
     implementation = source.hooks[hook]
-    try:
+    with _blaming(source, hook):
         return implementation.function(*(arguments[name] for name in implementation.argnames))
-    except (FelloeError, NotSteppable):
-        raise
-    except Exception as error:
-        raise _failed(source, hook, error) from error
 
 
 async def _await(source: Instance, hook: str, **arguments: Any) -> Any:
-    try:
+    with _blaming(source, hook):
         return await _call(source, hook, **arguments)
+
+
+@contextmanager
+def _blaming(source: Instance, hook: str) -> Iterator[None]:
+    """What a plugin raises becomes a PluginError; our own errors, cancellation and exits pass."""
+    try:
+        yield
     except (FelloeError, NotSteppable):
         raise
     except Exception as error:
@@ -88,13 +118,37 @@ async def _await(source: Instance, hook: str, **arguments: Any) -> Any:
 
 def _check(source: Instance, hook: str, value: object, expected: type | UnionType) -> None:
     if not isinstance(value, expected):
-        wanted = getattr(expected, "__name__", str(expected).replace("felloe.values.", ""))
-        raise _broken(source, hook, f"{type(value).__name__}, not {wanted}")
+        raise _broken(source, hook, f"{type(value).__name__}, not {_name_of(expected)}")
+    if type(value) in FIELDS:
+        _check_fields(source, hook, type(value), [value])
+
+
+def _check_fields(source: Instance, hook: str, cls: type, values: Sequence[object]) -> None:
+    """The fields of `values`, all of class `cls`. An index may list thousands: each type is looked at once."""
+    for field, expected in FIELDS[cls].items():
+        for given in dict.fromkeys(map(type, map(attrgetter(field), values))):
+            if not issubclass(given, expected):
+                what = f"a {cls.__name__} whose `{field}` is {given.__name__}, not {_name_of(expected)}"
+                raise _broken(source, hook, what)
+
+
+def _check_fetched(source: Instance, hook: str, fetched: Fetched, ctx: Context) -> None:
+    """The core moves the file into the cache: it has to be one that the source was free to make."""
+    _check(source, hook, fetched, Fetched)
+    with _blaming(source, hook):
+        is_inside = fetched.path.resolve().is_relative_to(ctx.scratch.resolve())
+        is_link = fetched.path.is_symlink()
+    if is_link or not is_inside:
+        raise _broken(source, hook, "a path that is a link, or outside the scratch folder it was given")
+
+
+def _name_of(expected: type | UnionType) -> str:
+    return expected.__name__ if isinstance(expected, type) else str(expected).replace("felloe.values.", "")
 
 
 def _failed(source: Instance, hook: str, error: Exception) -> PluginError:
     return PluginError(
-        f"source `{source.name}` failed in `{hook}`: {type(error).__name__}: {error}",
+        f"source `{source.name}` failed in `{hook}`: {told_by(error)}",
         hint=f"report it to the authors of {_authors(source)}; FELLOE_STRICT=1 shows where it happened",
         source=source.name,
         hook=hook,
@@ -111,5 +165,4 @@ def _broken(source: Instance, hook: str, what: str) -> ContractError:
 
 
 def _authors(source: Instance) -> str:
-    name, version = source.kind.distribution
-    return f"{name} {version}"
+    return " ".join(source.kind.distribution)

@@ -41,7 +41,7 @@ def digests_of_file(file: Path, algorithms: Iterable[str] = ()) -> Mapping[str, 
 
 def check_digests(what: str, digests: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Raises HashMismatchError where a digest is not the expected one; `what` names the file, redacted."""
-    for algorithm in expected.keys() & digests.keys():
+    for algorithm in sorted(expected.keys() & digests.keys()):
         if digests[algorithm] != expected[algorithm]:
             raise HashMismatchError(
                 f"{what} has the {algorithm} `{digests[algorithm]}`, not `{expected[algorithm]}`",

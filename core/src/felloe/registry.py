@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from attrs import field, frozen
@@ -13,13 +13,14 @@ from attrs import field, frozen
 from felloe.config import SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
 from felloe.hookspecs import API, ASYNCHRONOUS, GROUP, REQUIRED, SourceSpec
+from felloe.request import redacted
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from felloe.config import Config
 
-__all__ = ["Instance", "Kind", "Registry", "load_registry"]
+__all__ = ["Instance", "Kind", "Registry", "load_registry", "told_by"]
 
 Factory = Callable[[str, Mapping[str, Any]], object]
 
@@ -65,26 +66,37 @@ class Registry:
             if instance.name == name:
                 return instance
         known = ", ".join(f"`{instance.name}`" for instance in self.instances) or "none"
-        raise ConfigError(f"there is no source `{name}`", hint=f"sources that are there: {known}")
+        raise ConfigError(
+            f"there is no source `{name}`", hint="; ".join([f"sources that are there: {known}", *self.failures])
+        )
 
 
 def load_registry(config: Config, found: Iterable[EntryPoint] | None = None) -> Registry:
     """Every installed source, each tried on its own: one that fails does not take the others with it.
 
-    `found` are the entry points (default: those of the environment). With `config.strict` the first failure is raised
-    as it is.
+    `found` are the entry points (default: those of the environment). With `config.strict` the first failure is raised,
+    with what a plugin raised as it is, or as the cause.
     """
     kinds = tuple(_load_kinds(_entry_points() if found is None else found, config))
     failures = [_failure(kind) for kind in kinds if kind.state == "failed"]
     instances = []
+    names: set[str] = set()
     for settings in _wanted(config, kinds):
         try:
+            _check_name(settings, names)
             instances.append(_make(settings, _kind_of(settings, kinds)))
         except FelloeError as error:
             if config.strict:
                 raise
-            failures.append(f"{error} ({error.hint})" if error.hint else str(error))
+            failures.append(told_by(error))
     return Registry(instances=tuple(instances), kinds=kinds, failures=tuple(failures))
+
+
+def told_by(error: BaseException) -> str:
+    """What an exception out of a plugin says; one that is not ours with its type, and with the URLs in it redacted."""
+    if isinstance(error, FelloeError):
+        return f"{error} ({error.hint})" if error.hint else str(error)
+    return redacted(f"{type(error).__name__}: {error}").removesuffix(": ")
 
 
 def _entry_points() -> Iterable[EntryPoint]:
@@ -101,20 +113,28 @@ def _load_kinds(found: Iterable[EntryPoint], config: Config) -> Iterable[Kind]:
         if name in config.disabled:
             yield from (Kind(name=name, entry_point=each, state="disabled") for each in same)
         elif len(same) > 1:
-            reason = f"{len(same)} distributions bring the kind `{name}`; uninstall all but one"
-            yield from (Kind(name=name, entry_point=each, state="failed", reason=reason) for each in same)
+            yield from _load_none(name, same, strict=config.strict)
         else:
             yield _load_kind(same[0], strict=config.strict)
+
+
+def _load_none(name: str, same: Sequence[EntryPoint], *, strict: bool) -> Iterable[Kind]:
+    """Which of them is meant cannot be known, and a guess could send private names to the wrong one."""
+    reason = f"{len(same)} distributions bring the kind `{name}`; uninstall all but one"
+    failed = [Kind(name=name, entry_point=each, state="failed", reason=reason) for each in same]
+    failed.sort(key=lambda kind: kind.distribution)
+    if strict:
+        raise PluginError("; ".join(map(_failure, failed)))
+    return failed
 
 
 def _load_kind(entry_point: EntryPoint, *, strict: bool) -> Kind:
     try:
         factory = _checked(entry_point.load())
-    except Exception as error:  # whatever a plugin raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a plugin raises while it is imported
         if strict:
             raise
-        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        return Kind(name=entry_point.name, entry_point=entry_point, state="failed", reason=reason)
+        return Kind(name=entry_point.name, entry_point=entry_point, state="failed", reason=told_by(error))
     return Kind(name=entry_point.name, entry_point=entry_point, state="loaded", factory=factory)
 
 
@@ -128,8 +148,8 @@ def _checked(factory: Any) -> Factory:
 
 
 def _wanted(config: Config, kinds: Sequence[Kind]) -> Iterable[SourceSettings]:
-    """What is configured, in its order, then the defaults of the kinds that are not."""
-    yield from config.sources
+    """What is configured and not disabled, in its order, then the defaults of the kinds that are not configured."""
+    yield from (settings for settings in config.sources if settings.kind not in config.disabled)
     configured = {settings.kind for settings in config.sources} | config.replaced_kinds
     for kind in kinds:
         if kind.state == "loaded" and kind.name not in configured and getattr(kind.factory, "default", False):
@@ -146,70 +166,80 @@ def _kind_of(settings: SourceSettings, kinds: Sequence[Kind]) -> Kind:
     )
 
 
+def _check_name(settings: SourceSettings, names: set[str]) -> None:
+    """Adds the name to `names`. Raises ConfigError where it is there: a pin to it would have two meanings."""
+    if settings.name in names:
+        raise ConfigError(
+            f"two sources are named `{settings.name}`, one of them of kind `{settings.kind}`",
+            hint="give each a name of its own; a default source has the name of its kind",
+        )
+    names.add(settings.name)
+
+
 def _make(settings: SourceSettings, kind: Kind) -> Instance:
     """The instance that `settings` describe, checked. Raises ConfigError or PluginError."""
     if kind.factory is None:
-        raise PluginError(f"source `{settings.name}` is not there: its kind `{kind.name}` is {kind.state}")
+        raise PluginError(f"source `{settings.name}` is not there", hint=f"its kind `{kind.name}` cannot be loaded")
+    what = f"source `{settings.name}` of {' '.join(kind.distribution)}"
+    hint = _how_to_disable(kind.name)
     try:
-        source = kind.factory(settings.name, settings.settings)
-    except FelloeError:
-        raise
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"{settings.origin}: the settings of source `{settings.name}` will not do: {error}"
-        ) from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise PluginError(f"source `{settings.name}` of kind `{kind.name}` could not be made: {reason}") from error
+        source = kind.factory(settings.name, dict(settings.settings))
+    except (FelloeError, TypeError, ValueError, KeyError) as error:
+        reason = f"the settings of {what} will not do: {told_by(error)}"
+        raise ConfigError(f"{settings.origin}: {reason}" if settings.origin else reason, hint=hint) from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{what} cannot be made: {told_by(error)}", hint=hint) from error
     return Instance(name=settings.name, kind=kind, hooks=_hooks_of(source, kind))
 
 
 def _hooks_of(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:
     """The hooks that `source` implements, as pluggy sees them. Raises PluginError where pluggy or we refuse them."""
-    manager = pluggy.PluginManager("felloe")
-    manager.add_hookspecs(SourceSpec)
-    try:
-        manager.register(source)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        _refuse(kind, str(error).strip().splitlines()[-1])
-    hooks = {
-        caller.name: implementation
-        for caller in manager.get_hookcallers(source) or ()
-        for implementation in caller.get_hookimpls()
-    }
+    found = _implementations(source, kind)
+    hooks = {name: implementation for name, implementation in found.items() if hasattr(SourceSpec, name)}
+    # Not pluggy's own `check_pending`: its message shows the repr of the source, which may have its settings in it.
+    if unknown := [name for name in found if name not in hooks and not found[name].optionalhook]:
+        raise _not_kept(kind, f"there is no hook `{unknown[0]}`")
     if missing := [name for name in REQUIRED if name not in hooks]:
-        _refuse(kind, f"it lacks the hook `{missing[0]}` (marked with @hookimpl)")
+        raise _not_kept(kind, f"it lacks the hook `{missing[0]}` (marked with @hookimpl)")
     for name, implementation in hooks.items():
         _check_signature(kind, name, implementation)
     return hooks
 
 
+def _implementations(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:
+    manager = pluggy.PluginManager("felloe")
+    manager.add_hookspecs(SourceSpec)
+    try:
+        manager.register(source)
+    except pluggy.PluginValidationError as error:
+        raise _not_kept(kind, str(error).strip().splitlines()[-1]) from error
+    except Exception as error:  # pluggy before 1.7 asks for the value of every property
+        raise _not_kept(kind, told_by(error)) from error
+    callers = manager.get_hookcallers(source) or ()
+    return {caller.name: implementation for caller in callers for implementation in caller.get_hookimpls()}
+
+
 def _check_signature(kind: Kind, name: str, implementation: pluggy.HookImpl) -> None:
-    parameters = inspect.signature(implementation.function).parameters.values()
-    for parameter in parameters:
+    if implementation.wrapper or implementation.hookwrapper:
+        raise _not_kept(kind, f"`{name}` is a wrapper, and there is nothing to wrap: one source alone is called")
+    for parameter in inspect.signature(implementation.function).parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.default is not parameter.empty:
-            _refuse(
-                kind, f"`{name}` has the parameter `{parameter}`: no defaults, `*` or `**`, pluggy would not fill it"
-            )
+            why = "no defaults, `*` or `**`, pluggy would not fill it"
+            raise _not_kept(kind, f"`{name}` has the parameter `{parameter}`: {why}")
     if inspect.iscoroutinefunction(implementation.function) != (name in ASYNCHRONOUS):
-        _refuse(kind, f"`{name}` has to be {'`async def`' if name in ASYNCHRONOUS else 'a plain function'}")
+        raise _not_kept(kind, f"`{name}` has to be {'`async def`' if name in ASYNCHRONOUS else 'a plain function'}")
 
 
-def _refuse(kind: Kind, reason: str) -> NoReturn:
-    distribution, version = kind.distribution
-    raise PluginError(
-        f"source `{kind.name}` of {distribution} {version} does not keep the contract: {reason}",
+def _not_kept(kind: Kind, reason: str) -> PluginError:
+    return PluginError(
+        f"source `{kind.name}` of {' '.join(kind.distribution)} does not keep the contract: {reason}",
         hint=_how_to_disable(kind.name),
     )
 
 
 def _failure(kind: Kind) -> str:
-    distribution, version = kind.distribution
-    return (
-        f"source `{kind.name}` of {distribution} {version} cannot be loaded: {kind.reason}"
-        f" ({_how_to_disable(kind.name)})"
-    )
+    what = f"source `{kind.name}` of {' '.join(kind.distribution)}"
+    return f"{what} cannot be loaded: {kind.reason} ({_how_to_disable(kind.name)})"
 
 
 def _how_to_disable(name: str) -> str:

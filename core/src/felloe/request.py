@@ -32,6 +32,7 @@ __all__ = ["matches_environment", "parse_hash", "parse_pep508", "parse_request",
 T = TypeVar("T")
 
 MAX_LENGTH = 32_768  # characters of a requirement, without its hashes
+MAX_REMEMBERED = 512  # characters of one that is worth remembering: thousands of them stay small
 MAX_SHOWN = 200  # characters of it in an error
 HASH_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 ARCHIVE_SUFFIXES = (".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
@@ -39,15 +40,20 @@ SEPARATORS = tuple(separator for separator in ("/", os.sep, os.altsep) if separa
 FORMS = 'Write `name==1.0`, `name[extra]>=1; python_version >= "3.11"`, `name @ URL`, a URL, or a path like `./name`.'
 
 # Possessive throughout: none of these may go back over a hostile text.
-EDITABLE = re.compile(r"\s*+(?:-e\s*+|--editable(?:=|\s++))?+")
+EDITABLE = re.compile(r"\s*+(?:-e(?:\s++|(?=[./])|$)|--editable(?:=|\s++|$))?+")
 OPTION = re.compile(r"(?<=\s)--?[A-Za-z]")
 HASH_OPTION = re.compile(r"--hash(?:=|\s++)(\S++)\s*+")
 NAMED_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*+\s*+(?:\[[^\]]*+\]\s*+)?+@")
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://|file:|(?:git|hg|svn|bzr)\+")
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://|(?:https?|ssh|file):|(?:git|hg|svn|bzr)\+", re.IGNORECASE)
+NO_SCHEME = re.compile(r"(?://)?[^/\\:]++:[^/\\@]*+@")  # `user:password@host`, which no path may look like
+REMOTE_PATH = re.compile(r"[^/\\:]{2,}:")  # of scp, as in `git@host:path`; one letter is a drive
 AFTER_URL = re.compile(r"(?<=\s);|;(?=\s)")  # a URL may have semicolons of its own
 AFTER_PATH = re.compile(r";")
 ENDLESS_NUMBER = re.compile(r"[0-9]{1000}")
-PRINTED_URL = re.compile(r"://\S++")
+PRINTED_URL = re.compile(  # what stands before the host, with as few or as many slashes as it has, and the rest
+    r"((?<=file):/{1,2}+|:/++|\b(?:https?|ssh):/*+|\b(?:git|hg|svn|bzr)\+(?!https?:|ssh:|[A-Za-z0-9.-]*+:/))(\S*+)",
+    re.IGNORECASE,
+)
 END_OF_AUTHORITY = re.compile(r"[/?#]")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*+\]|[^:@]*+)(?::[0-9]*+)?+")
 
@@ -71,9 +77,17 @@ def parse_request(
     return _checked(evolve(request, hashes=_agreed(request, allowed), origin=origin))
 
 
-@lru_cache(maxsize=8192)
 def parse_pep508(text: str) -> Requirement:
-    """`text` as PEP 508, memoised: the same value for the same text. Raises RequirementError as `parse_request`."""
+    """`text` as PEP 508, memoised, so not to be changed. Raises RequirementError as `parse_request`."""
+    return _remembered(text) if len(text) <= MAX_REMEMBERED else _pep508(text)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(text: str) -> Requirement:
+    return _pep508(text)
+
+
+def _pep508(text: str) -> Requirement:
     _check_length(text)
     if ENDLESS_NUMBER.search(text):
         raise RequirementError(f"`{_shown(text)}` is not a requirement: it has a number of 1000 digits", hint=FORMS)
@@ -112,8 +126,13 @@ def matches_environment(request: Request, interpreter: Interpreter) -> bool:
 
 
 def redacted(text: str) -> str:
-    """`text` with what may be a secret taken out of the URLs in it: userinfo, query values, unknown fragments."""
-    return PRINTED_URL.sub(lambda match: _without_secrets(match[0]), text)
+    """`text` with what may be a secret taken out of the URLs in it: userinfo, queries, unknown fragments."""
+    last = text.rfind("@")
+    for url in PRINTED_URL.finditer(text):
+        if url.end() < last and not _has_clear_host(url[2]):  # the rest may be a password with a blank in it
+            text = f"{text[: url.end(1)]}****{text[last:]}"
+            break
+    return PRINTED_URL.sub(lambda match: match[1] + _without_secrets(match[2]), text)
 
 
 # The forms
@@ -121,6 +140,8 @@ def redacted(text: str) -> str:
 
 def _as_user_wrote(text: str, cwd: Path) -> Request:
     flag, subject = _split_flag(text)
+    if subject.lstrip().startswith("-"):
+        raise _not_an_option(subject, len(subject) - len(subject.lstrip()))
     read = _unnamed if _has_no_name(subject.strip(), editable=bool(flag)) else _named
     request = read(subject, cwd)
     return evolve(request, text=f"{flag} {request.text}", editable=True) if flag else request
@@ -163,7 +184,7 @@ def _unnamed(text: str, cwd: Path) -> Request:
 
 
 def _located(request: Request, place: str, cwd: Path | None) -> Request:
-    if cwd is None or ADDRESS.match(place):
+    if cwd is None or ADDRESS.match(place) or (request.name and REMOTE_PATH.match(place)):
         return _at_url(request, place, cwd)
     return _at_path(request, place, cwd)
 
@@ -180,7 +201,7 @@ def _at_url(request: Request, address: str, cwd: Path | None) -> Request:
     is_file = url.scheme == "file"
     return evolve(
         request,
-        text=request.text if is_file else request.text.replace(address, _without_secrets(address)),
+        text=request.text if is_file else request.text.replace(address, redacted(address)),
         name=request.name or fragment.name,
         extras=request.extras | fragment.extras,
         url=None if is_file else url,
@@ -193,6 +214,10 @@ def _at_url(request: Request, address: str, cwd: Path | None) -> Request:
 def _at_path(request: Request, text: str, cwd: Path) -> Request:
     """A path, perhaps with extras: `./folder[extra]`."""
     place, extras = _split_extras(text)
+    if NO_SCHEME.match(place):
+        raise RequirementError(
+            "a URL starts with its scheme", hint="Write `https://HOST/PATH`; a path starts with `./`."
+        )
     return evolve(request, path=_absolute(place, cwd), extras=request.extras | _names(extras))
 
 
@@ -235,7 +260,9 @@ def _url(address: str) -> Url:
     try:
         return Url(address)
     except RequirementError:
-        hint = "Write `git+ssh://git@HOST/PATH`." if address.startswith("git+") else FORMS
+        place = address.removeprefix("git+")
+        is_remote_path = REMOTE_PATH.match(place) and not ADDRESS.match(place)
+        hint = "Write `git+ssh://git@HOST/PATH`." if is_remote_path else FORMS
         raise RequirementError(f"`{_shown(address)}` is not an absolute URL", hint=hint) from None
 
 
@@ -389,16 +416,20 @@ def _printable(text: str) -> str:
 
 
 def _without_secrets(address: str) -> str:
-    """`address` without userinfo, its query masked, of its fragment only what requirements have there."""
-    scheme, separator, rest = address.partition("://")
-    before, _, fragment = _without_userinfo(rest).partition("#")
+    """What follows the scheme, without userinfo, its query masked, of its fragment what requirements have there."""
+    before, _, fragment = _without_userinfo(address).partition("#")
     place, question, _ = before.partition("?")
     known = "&".join(part for part in fragment.split("&") if _is_known(part.partition("=")[0]))
-    return scheme + separator + place + ("?****" if question else "") + (f"#{known}" if known else "")
+    return place + ("?****" if question else "") + (f"#{known}" if known else "")
+
+
+def _has_clear_host(rest: str) -> bool:
+    authority, *path = END_OF_AUTHORITY.split(rest, maxsplit=1)
+    return bool(path) and HOST.fullmatch(authority.rpartition("@")[2]) is not None
 
 
 def _without_userinfo(rest: str) -> str:
-    """What follows `://`. Where no host can be told from a password, nothing up to the last `@` is shown."""
+    """Where no host can be told from a password, nothing up to the last `@` is shown."""
     authority = END_OF_AUTHORITY.split(rest, maxsplit=1)[0]
     if HOST.fullmatch(authority.rpartition("@")[2]):
         return rest[authority.rfind("@") + 1 :]

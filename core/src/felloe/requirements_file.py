@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from attrs import evolve, field, frozen
 from packaging.utils import InvalidName, canonicalize_name
@@ -24,10 +24,12 @@ from felloe.request import parse_request, redacted
 from felloe.url import Url
 from felloe.values import Request
 
-__all__ = ["FileOptions", "RequirementsFile", "read_requirements"]
+__all__ = ["FileOptions", "RequirementsFile", "read_constraints", "read_requirements"]
 
 MAX_BYTES = 16 * 2**20  # of one file
 MAX_DEPTH = 50  # files in one another
+MAX_REQUIREMENTS = 100_000  # and constraints, of all files
+MAX_SHOWN = 200  # characters of a line in an error
 MAX_OPTIONS = 32_768  # characters of a line of options
 
 BYTE_ORDER_MARKS = (  # UTF-16's is the start of UTF-32's
@@ -70,8 +72,7 @@ class RequirementsFile:
     """What a requirements file says, in its order.
 
     A requirement that has a variable is shown as it is written: its `text` keeps the `${NAME}`, since the value may be
-    a secret. The `text` of a constraint is always complete, and PEP 508. Hashes of a constraint allow these bytes alone
-    for what it names.
+    a secret. The `text` of a constraint is always complete, and PEP 508.
     """
 
     requirements: tuple[Request, ...] = ()
@@ -79,9 +80,7 @@ class RequirementsFile:
     options: FileOptions = field(factory=FileOptions)
 
 
-def read_requirements(
-    path: Path | Literal["-"], *, environ: Mapping[str, str], cwd: Path | None = None
-) -> RequirementsFile:
+def read_requirements(path: Path | str, *, environ: Mapping[str, str], cwd: Path | None = None) -> RequirementsFile:
     """The requirements file at `path`, `-` being standard input, and all that it nests.
 
     `environ` gives the values of `${NAME}`; one that is unset or empty stays as it is. Relative paths of distributions
@@ -89,11 +88,21 @@ def read_requirements(
     Raises RequirementError: its message starts with `file:line:column`, its payload has them, and neither has a value
     of `environ`.
     """
-    reader = _Reader(environ, Path() if cwd is None else cwd)
-    if str(path) == "-":
-        reader.read(_Source("<stdin>", reader.cwd, _decoded(_standard_input(), "<stdin>")))
+    return _read(str(path), _Reader(environ, Path() if cwd is None else cwd), constrains=False)
+
+
+def read_constraints(path: Path | str, *, environ: Mapping[str, str], cwd: Path | None = None) -> RequirementsFile:
+    """As `read_requirements`, with the lines of the file taken for constraints."""
+    return _read(str(path), _Reader(environ, Path() if cwd is None else cwd), constrains=True)
+
+
+def _read(path: str, reader: _Reader, *, constrains: bool) -> RequirementsFile:
+    if path == "-":
+        source = _Source("<stdin>", reader.cwd, _decoded(_standard_input(), "<stdin>"))
+        reader.read(source, constrains=constrains)
     else:
-        reader.read(_opened(Path(path), str(path)), chain={os.path.realpath(path): str(path)})
+        shown = redacted(path)
+        reader.read(_opened(Path(path), shown), constrains=constrains, chain={os.path.realpath(path): shown})
     return reader.result()
 
 
@@ -104,6 +113,7 @@ class _Source:
     shown: str
     folder: Path
     text: str = field(repr=False)
+    is_hidden: bool = False  # the folder's name comes from a variable
 
 
 @frozen(kw_only=True)
@@ -150,7 +160,7 @@ class _Line:
         place = self._place(self._start)
         names = " and ".join(f"`${{{name}}}`" for name in dict.fromkeys(VARIABLE.findall(self.written)))
         return RequirementError(
-            f"{self.source.shown}:{place['line']}:{place['column']}: `{self.shown}` cannot be used"
+            f"{self.source.shown}:{place['line']}:{place['column']}: `{self.shown:.{MAX_SHOWN}}` cannot be used"
             " with the values of its variables",
             hint=f"Check what {names} stands for.",
             code=error.code,
@@ -200,6 +210,8 @@ class _Reader:
                         self._set(name, value, source)
 
     def _add(self, line: _Line, *, constrains: bool) -> None:
+        if len(self._requirements) + len(self._constraints) >= MAX_REQUIREMENTS:
+            raise RequirementError(f"there are more than {MAX_REQUIREMENTS} requirements", hint="Require fewer.")
         request = parse_request(line.text, cwd=self.cwd)
         if constrains:
             self._constraints.append(_checked_constraint(request))
@@ -209,10 +221,11 @@ class _Reader:
     def _nest(self, line: _Line, value: str, *, constrains: bool, chain: Mapping[str, str]) -> None:
         with line.placed():
             path = _nested(line.source, value)
-            shown = line.shown if line.is_filled_in else str(path)
+            is_hidden = line.is_filled_in or line.source.is_hidden
+            shown = line.shown if is_hidden else str(path)
             real = os.path.realpath(path)
             _check_chain(real, chain)
-            nested = _opened(path, shown)
+            nested = evolve(_opened(path, shown), is_hidden=is_hidden)
         if (real, constrains) not in self._seen:
             self._seen.add((real, constrains))
             self.read(nested, constrains=constrains, chain={**chain, real: shown})
@@ -398,6 +411,7 @@ def _checked_constraint(request: Request) -> Request:
         "is editable": request.editable,
         "has no name": request.name is None,
         "has extras": bool(request.extras),
+        "has a hash": bool(request.hashes),
     }
     for problem in (text for text, is_so in problems.items() if is_so):
         raise RequirementError(

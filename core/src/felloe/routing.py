@@ -70,9 +70,16 @@ def _only(request: Request, best: Sequence[Claimed]) -> Route:
     )
     raise AmbiguousSourceError(
         f"`{request.text}` is claimed by {who}",
-        hint=f'say which one in pyproject.toml: [tool.felloe.pins] "{request.name}" = "{sources[0].name}"',
+        hint=_how_to_settle(request, sources[0]),
         sources=[source.name for source in sources],
     )
+
+
+def _how_to_settle(request: Request, source: Instance) -> str:
+    """A pin is for names: of two sources for one kind of direct reference, one has to go."""
+    if request.url is not None or request.path is not None:
+        return f"uninstall one of them, or set FELLOE_DISABLE={source.kind.name}"
+    return f'say which one in pyproject.toml: [tool.felloe.pins] "{request.name}" = "{source.name}"'
 
 
 def _refuse_going_round(request: Request, pin: str | None) -> None:
@@ -85,13 +92,13 @@ def _refuse_going_round(request: Request, pin: str | None) -> None:
 
 
 def _nobody(request: Request, registry: Registry) -> SourceError:
-    what = "path" if request.path is not None else request.url.scheme if request.url else "name"
-    hint = "install the plugin for it; `felloe sources` lists what is installed"
+    what, hint = "a name", "no index is configured: leave out --no-index, or install felloe-pypi"
+    if request.url is not None or request.path is not None:
+        what = f"a URL of scheme `{request.url.scheme}`" if request.url else "a path"
+        hint = "install the plugin for it; `felloe sources` lists what is installed"
     if registry.failures:
         hint = registry.failures[0]
-    elif what == "name":
-        hint = "no index is configured: leave out --no-index, or install felloe-pypi"
-    return SourceError(f"no source answers for `{request.text}` (a {what})", hint=hint, code="no-source")
+    return SourceError(f"no source answers for `{request.text}` ({what})", hint=hint, code="no-source")
 
 
 def _not_all_loaded(request: Request, registry: Registry) -> PluginError:

@@ -1,152 +1,369 @@
-"""Which distribution answers a requirement: pure, from what a source lists to the one to take, or why there is none.
+"""Which of the distributions that a source has found answers a request in an environment. Pure.
 
-Versions come first (PEP 440), then files: yanked ones (PEP 592), wheel tags (PEP 425), `Requires-Python` (PEP 345). A
-warm run selects among thousands of files, so that tags are read from the highest version down, until one answers.
+Versions and specifiers are PEP 440, tags PEP 425, names of wheels PEP 427, yanked files PEP 592, upload times PEP 700.
+An index may list thousands of files, nearly all of which the version rules out: tags are read from the top down, until
+one version answers. Why the others were not taken is worked out only where none is.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, reduce
-from itertools import product
-from operator import and_, itemgetter
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from felloe.errors import NoMatchError
-from felloe.request import matches_environment, parse_request
+from felloe.errors import NoMatchError, RequirementError
+from felloe.request import matches_environment, parse_pep508, redacted
+from felloe.values import Dist, DistKind, Interpreter, Request
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from felloe.config import Policy
-    from felloe.values import Dist, DistKind, Interpreter, Request
 
 __all__ = ["ranked", "select"]
 
 ALL = ":all:"
-MOST_NAMED = 5  # versions in an error
-BUILD_TAG = re.compile(r"([0-9]{1,18})(.*)")
+LATEST = 3  # versions, or needs of a Python, that a message lists
+MAX_LENGTH = 256  # characters of a version and of a requires-python: parsing takes time, and is remembered
+MAX_SHOWN = 100  # characters of a requires-python in a message
+match_build_tag = re.compile(r"([0-9]{1,100})([^0-9].*)?").fullmatch
+
+BuildTag = tuple[()] | tuple[int, str]
+Preference = tuple[bool, bool, float, BuildTag, str]
 
 
 def select(dists: Sequence[Dist], request: Request, interpreter: Interpreter, policy: Policy) -> Dist:
-    """The best of `dists` (all of one project, as its source lists them) for `request` in that environment.
+    """The one of `dists` that answers `request`: highest version first, wheels before sdists, then by tags.
 
-    The highest version that has an acceptable file; of its files a wheel before an sdist, of the wheels the one whose
-    tag the interpreter likes best, then the highest build tag. A direct reference is held against tags,
-    `Requires-Python`, hashes and constraints alone. Raises NoMatchError saying why each file was left out;
-    RequirementError where a constraint is not PEP 508.
+    The order of `dists` does not matter. A yanked one is taken only where the version is pinned and nothing else will
+    do. What a direct reference names, and a tree, need not have a version, and only hashes, constraints,
+    requires-python and tags are compared. Raises NoMatchError, whose payload counts the reasons (`counts`: code to
+    number) and has the latest versions (`versions`), and RequirementError for a bad constraint.
     """
-    rules = _rules(dists, request, interpreter, policy)
-    for dist in _acceptable(dists, rules):
-        return dist
-    raise _no_match(dists, request, interpreter, rules)
+    terms = _terms(request, interpreter, policy)
+    chosen = next(_acceptable(dists, terms), None)
+    if chosen is None:
+        raise _no_match(dists, terms)
+    return chosen
 
 
 def ranked(dists: Sequence[Dist], request: Request, interpreter: Interpreter, policy: Policy) -> list[Dist]:
-    """All acceptable ones, the best first; none where `select` would raise NoMatchError."""
-    return list(_acceptable(dists, _rules(dists, request, interpreter, policy)))
+    """All that would do, in the order of `select`; empty where that raises NoMatchError."""
+    return list(_acceptable(dists, _terms(request, interpreter, policy)))
+
+
+def _acceptable(dists: Sequence[Dist], terms: _Terms) -> Iterator[Dist]:
+    for candidates in _by_version(dists, terms):
+        fitting = [dist for dist in candidates if _misfit(dist, terms) is None]
+        yield from sorted(fitting, key=lambda dist: _preference(dist, terms), reverse=True)
+
+
+# What is asked for
 
 
 @frozen(kw_only=True)
-class _Rules:
-    """What every file is held against, worked out once for a request."""
+class _Terms:
+    """Request, environment and policy, in the form in which distributions are compared with them.
 
+    `specifier` has the `constraint` in it. `hashes` maps an allowed algorithm to its digests. `refused` says which
+    kinds are not taken, and why.
+    """
+
+    request: Request
+    interpreter: Interpreter
+    constraint: SpecifierSet
     specifier: SpecifierSet
-    constrained: str  # what constraints add to the request's own specifier
     prereleases: bool | None
-    direct: bool
-    pinned: bool
-    refused_kind: DistKind | None
     exclude_newer: float | None
-    hashes: frozenset[str]
+    is_direct: bool
+    is_pinned: bool
+    hashes: Mapping[str, set[str]]
+    refused: Mapping[DistKind, _Reason]
+    python: Version
     tags: _Tags
-    python: str
 
 
-def _rules(dists: Sequence[Dist], request: Request, interpreter: Interpreter, policy: Policy) -> _Rules:
-    name = request.name or next((dist.name for dist in dists), None) or ""
-    direct = request.url is not None or request.path is not None
-    constraints = _constraints_of(name, interpreter, policy)
-    specifier = reduce(and_, constraints, request.specifier)
-    return _Rules(
+def _terms(request: Request, interpreter: Interpreter, policy: Policy) -> _Terms:
+    is_direct = request.url is not None or request.path is not None
+    constraint = _constraint(request, interpreter, policy)
+    specifier = request.specifier & constraint
+    return _Terms(
+        request=request,
+        interpreter=interpreter,
+        constraint=constraint,
         specifier=specifier,
-        constrained=str(reduce(and_, constraints, SpecifierSet())),
-        prereleases=True if direct else _prereleases(specifier, policy),
-        direct=direct,
-        pinned=_is_pinned(specifier),
-        refused_kind=None if direct else _refused_kind(name, policy),
-        exclude_newer=None if direct else policy.exclude_newer,
-        hashes=request.hashes,
-        tags=_known_tags(interpreter.tags),
-        python=interpreter.markers.get("python_full_version", interpreter.version),
+        prereleases=True if is_direct else policy.prereleases,
+        exclude_newer=policy.exclude_newer,
+        is_direct=is_direct,
+        is_pinned=_is_pin(specifier),
+        hashes=_by_algorithm(request.hashes),
+        refused={} if is_direct else _refused(request.name or "", policy),
+        python=_full_version(interpreter),
+        tags=_tags(interpreter.tags),
     )
 
 
-# From the top: versions
-
-
-def _acceptable(dists: Sequence[Dist], rules: _Rules) -> Iterator[Dist]:
-    """The best first. Pre-releases wait until it is sure that there is no final release (PEP 440)."""
-    held_back: list[list[Dist]] = []
-    has_final = False
-    for version, files in _matching(dists, rules):
-        offered = [dist for dist in files if _withheld(dist, rules) is None]
-        if version.is_prerelease and not rules.prereleases:
-            held_back.append(offered)
+def _constraint(request: Request, interpreter: Interpreter, policy: Policy) -> SpecifierSet:
+    combined = SpecifierSet()
+    for requirement in _constraints(policy.constraints).get(request.name or "", ()):
+        text = redacted(str(requirement))
+        constraint = Request(text=text, specifier=requirement.specifier, marker=requirement.marker)
+        if not matches_environment(constraint, interpreter):
             continue
-        has_final = has_final or bool(offered)
-        yield from _best_first(offered, rules)
-    if not has_final and rules.prereleases is None:
-        for offered in held_back:
-            yield from _best_first(offered, rules)
-    yield from _best_first(_without_version(dists, rules), rules)
+        if requirement.url is not None:
+            raise RequirementError(
+                f"the constraint `{text}` is a URL, and a constraint can only limit versions",
+                hint=f"Require `{requirement.name} @ URL` itself, and leave out the constraint.",
+            )
+        combined &= requirement.specifier
+    return combined
 
 
-def _matching(dists: Iterable[Dist], rules: _Rules) -> list[tuple[Version, list[Dist]]]:
-    """The versions that the specifier allows, the highest first, with their files."""
-    texts = {dist.version for dist in dists if dist.version is not None}
-    versions = {text: version for text in texts if (version := _version(text)) is not None}
-    # What `===` compares is the text.
-    position = 0 if "===" in str(rules.specifier) else 1
-    allowed = dict(rules.specifier.filter(versions.items(), prereleases=True, key=itemgetter(position)))
-    files: dict[Version, list[Dist]] = defaultdict(list)
-    for dist in dists:
+@lru_cache(maxsize=8)
+def _constraints(texts: tuple[str, ...]) -> Mapping[str, list[Requirement]]:
+    """By normalised name."""
+    by_name: dict[str, list[Requirement]] = {}
+    for requirement in map(parse_pep508, texts):
+        by_name.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return by_name
+
+
+def _is_pin(specifier: SpecifierSet) -> bool:
+    """PEP 592: what is meant is this version and no other."""
+    return any(each.operator == "===" or (each.operator == "==" and each.version[-2:] != ".*") for each in specifier)
+
+
+def _is_literal(specifier: SpecifierSet) -> bool:
+    return any(each.operator == "===" for each in specifier)
+
+
+def _by_algorithm(hashes: Iterable[str]) -> Mapping[str, set[str]]:
+    allowed: dict[str, set[str]] = {}
+    for algorithm, _, digest in (text.partition(":") for text in hashes):
+        allowed.setdefault(algorithm, set()).add(digest)
+    return allowed
+
+
+def _refused(name: str, policy: Policy) -> Mapping[DistKind, _Reason]:
+    """A name outranks `:all:`."""
+    for key in (name, ALL):
+        if key in policy.no_binary:
+            return {"wheel": NO_BINARY}
+        if key in policy.only_binary:
+            return {"sdist": ONLY_BINARY}
+    return {}
+
+
+def _full_version(interpreter: Interpreter) -> Version:
+    full = interpreter.markers.get("python_full_version", "")
+    return _parsed(full.removesuffix("+")) or Version(interpreter.version)  # "+": built from a changed checkout
+
+
+# Versions
+
+
+def _by_version(dists: Sequence[Dist], terms: _Terms) -> Iterator[Sequence[Dist]]:
+    """What the specifier allows, all of one version at a time, the highest first; then what has no version.
+
+    Of a pinned version (1.0, and 1.0+local as well), what is yanked comes last.
+    """
+    there = [dist for dist in dists if _withdrawal(dist, terms) is None]
+    versions = _versions(there)
+    allowed = set(_matching(versions, terms, prereleases=terms.prereleases))
+    groups: dict[tuple[bool, Version], list[Dist]] = {}
+    for dist in there:
         if dist.version in allowed:
-            files[allowed[dist.version]].append(dist)
-    return sorted(files.items(), key=itemgetter(0), reverse=True)
+            groups.setdefault((not dist.yanked, versions[dist.version]), []).append(dist)
+    for key in sorted(groups, reverse=True):
+        yield groups[key]
+    yield [dist for dist in there if _needs_no_version(dist, terms)]
 
 
-def _without_version(dists: Iterable[Dist], rules: _Rules) -> list[Dist]:
-    """Folders, repositories, archives of which only the bytes tell: every version will do."""
-    return [dist for dist in dists if dist.version is None and _withheld(dist, rules) is None]
+def _versions(dists: Iterable[Dist]) -> dict[str, Version]:
+    """Of each text that is a version, what it means. 1.0 and 1.0.0 are one version, and two texts."""
+    texts = dict.fromkeys(dist.version for dist in dists)
+    return {text: version for text in texts if text is not None and (version := _parsed(text)) is not None}
 
 
 @lru_cache(maxsize=16_384)
-def _version(text: str) -> Version | None:
+def _parsed(text: str) -> Version | None:
     try:
-        return Version(text)
-    except ValueError:  # InvalidVersion, or a number too long for int()
+        return Version(text) if len(text) <= MAX_LENGTH else None
+    except ValueError:
         return None
 
 
-def _is_pinned(specifier: SpecifierSet) -> bool:
-    """PEP 592: to one version, by `==` without a wildcard or by `===`."""
-    return any(
-        clause.operator == "===" or (clause.operator == "==" and not clause.version.endswith(".*"))
-        for clause in specifier
-    )
+def _matching(versions: Mapping[str, Version], terms: _Terms, *, prereleases: bool | None) -> Iterator[str]:
+    """The texts that the specifier allows. Of `===`, it is the text itself that is compared."""
+    key = None if _is_literal(terms.specifier) else versions.__getitem__
+    return terms.specifier.filter(versions, prereleases=prereleases, key=key)
 
 
-# One file: a reason to leave it out, or None
+def _needs_no_version(dist: Dist, terms: _Terms) -> bool:
+    return _is_exact(dist, terms) and (dist.version is None or _parsed(dist.version) is None)
+
+
+def _is_exact(dist: Dist, terms: _Terms) -> bool:
+    """Whether it was named itself, not chosen out of what an index lists."""
+    return terms.is_direct or dist.kind == "tree"
+
+
+# One distribution: each answer is a reason not to take it
+
+
+def _withdrawal(dist: Dist, terms: _Terms) -> _Reason | None:
+    """Why it is as if it were not listed: no pre-release is kept out because of it."""
+    if _is_exact(dist, terms):
+        return None
+    if dist.yanked and not terms.is_pinned:
+        return YANKED
+    if terms.exclude_newer is None:
+        return None
+    uploaded = _instant(dist.upload_time or "")
+    if uploaded is None:
+        return UNDATED
+    return NEWER if uploaded >= terms.exclude_newer else None
+
+
+def _instant(text: str) -> float | None:
+    """Seconds since the epoch; None where it is not an instant (without an offset it could be any of a day)."""
+    from datetime import datetime  # few ask for it
+
+    try:
+        instant = datetime.fromisoformat(text)
+        return None if instant.tzinfo is None else instant.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _misfit(dist: Dist, terms: _Terms) -> _Reason | None:
+    """Why it does not fit request, environment or policy, its version apart."""
+    if terms.hashes and (reason := _other_bytes(dist, terms.hashes)):
+        return reason
+    if dist.requires_python and not _allows(dist.requires_python, terms.python):
+        return PYTHON
+    if dist.kind == "wheel" and (reason := _unfit_name(dist.filename, terms.tags)):
+        return reason
+    return terms.refused.get(dist.kind)
+
+
+def _other_bytes(dist: Dist, allowed: Mapping[str, set[str]]) -> _Reason | None:
+    """None also where no hash of an allowed algorithm is declared: then the bytes have to tell."""
+    if dist.kind == "tree":
+        return TREE
+    is_declared = any(algorithm in allowed for algorithm, _ in _declared_hashes(dist))
+    return HASH if is_declared and not _has_allowed_hash(dist, allowed) else None
+
+
+def _has_allowed_hash(dist: Dist, allowed: Mapping[str, set[str]]) -> bool:
+    return any(digest in allowed.get(algorithm, ()) for algorithm, digest in _declared_hashes(dist))
+
+
+def _declared_hashes(dist: Dist) -> Iterator[tuple[str, str]]:
+    """Algorithm and hex; a content id has the form of one."""
+    algorithm, _, digest = (dist.content or "").partition(":")
+    yield algorithm, digest
+    yield from dist.hashes.items()
+
+
+@lru_cache(maxsize=1024)
+def _allows(requires_python: str, python: Version) -> bool:
+    """What is no specifier counts as not there, and `>=3.15` means 3.15.0rc1 too, as for pip and uv."""
+    if len(requires_python) > MAX_LENGTH or not requires_python.isascii():
+        return True
+    try:
+        specifier = SpecifierSet(requires_python)
+        return any(specifier.contains(each, prereleases=True) for each in (python, python.base_version))
+    except ValueError:
+        return True
+
+
+def _unfit_name(filename: str, tags: _Tags) -> _Reason | None:
+    name = _parse_wheel_name(filename)
+    if name is None:
+        return NAME
+    return TAGS if tags.rank(name.tags) == inf else None
+
+
+# Wheels
+
+
+@frozen(kw_only=True)
+class _WheelName:
+    build: BuildTag
+    tags: tuple[str, str, str]
+
+
+def _parse_wheel_name(filename: str) -> _WheelName | None:
+    """PEP 427: name, version, perhaps a build tag, and the compressed tags of Pythons, ABIs and platforms."""
+    match filename.removesuffix(".whl").lower().split("-"):
+        case [_, _, python, abi, platform]:
+            return _WheelName(build=(), tags=(python, abi, platform))
+        case [_, _, build, python, abi, platform] if parts := match_build_tag(build):
+            return _WheelName(build=(int(parts[1]), parts[2] or ""), tags=(python, abi, platform))
+    return None
+
+
+@frozen(kw_only=True)
+class _Tags:
+    """The tags of an interpreter, best first, and what stands in each of their three places."""
+
+    order: tuple[tuple[str, ...], ...]
+    pythons: frozenset[str]
+    abis: frozenset[str]
+    platforms: frozenset[str]
+
+    def rank(self, tags: tuple[str, str, str]) -> float:
+        """Where the best of a wheel's compressed tags stands in the order; infinity where none does.
+
+        Most wheels are for another Python or platform, which one place tells. The tags are never multiplied out: a
+        hostile name could make billions of them.
+        """
+        pythons, abis, platforms = (frozenset(tag.split(".")) for tag in tags)
+        if pythons.isdisjoint(self.pythons) or abis.isdisjoint(self.abis) or platforms.isdisjoint(self.platforms):
+            return inf
+        ranks = (
+            rank
+            for rank, (python, abi, platform) in enumerate(self.order)
+            if python in pythons and abi in abis and platform in platforms
+        )
+        return next(ranks, inf)
+
+
+@lru_cache(maxsize=8)
+def _tags(tags: tuple[str, ...]) -> _Tags:
+    order = tuple(tuple(tag.split("-")) for tag in tags)
+    pythons, abis, platforms = (frozenset(tag[place] for tag in order) for place in range(3))
+    return _Tags(order=order, pythons=pythons, abis=abis, platforms=platforms)
+
+
+def _preference(dist: Dist, terms: _Terms) -> Preference:
+    """Of two that fit and have one version, the greater is taken.
+
+    Bytes that are known to be allowed come before bytes that may turn out not to be. The file name settles what
+    nothing else does.
+    """
+    has_hash = bool(terms.hashes) and _has_allowed_hash(dist, terms.hashes)
+    name = _parse_wheel_name(dist.filename) if dist.kind == "wheel" else None
+    if name is None:
+        return (has_hash, False, dist.filename.endswith(".tar.gz"), (), dist.filename)
+    return (has_hash, True, -terms.tags.rank(name.tags), name.build, dist.filename)
+
+
+# Why there is none
 
 
 @frozen
 class _Reason:
-    """Why files are left out. `{count}` is their number, `{python}` what they require."""
+    """`one` and `many` follow the count of those that are not taken for it; `hint` is what would help."""
 
     code: str
     one: str
@@ -154,329 +371,153 @@ class _Reason:
     hint: str
 
 
-YANKED = _Reason(
-    "yanked", "1 is yanked", "{count} are yanked", "A yanked release is taken where it is pinned with `==`."
+TAGS = _Reason(
+    "other-tags",
+    "wheel is for another platform or Python",
+    "wheels are for other platforms or Pythons",
+    "No sdist is listed that could be built instead: ask for another version, or about another Python (`--python`).",
 )
-TOO_NEW = _Reason(
-    "too-new",
-    "1 is newer than `--exclude-newer` allows",
-    "{count} are newer than `--exclude-newer` allows",
-    "Give a later date with `--exclude-newer`.",
+PYTHON = _Reason(
+    "other-python",
+    "needs Python {python}",
+    "need Python {python}",
+    "Ask for another version, or about another Python (`--python`).",
 )
-UNDATED = _Reason(
-    "undated",
-    "1 has no upload time to compare with `--exclude-newer`",
-    "{count} have no upload time to compare with `--exclude-newer`",
-    "The index gives no upload times (PEP 700): leave out `--exclude-newer`.",
+NAME = _Reason(
+    "not-a-wheel",
+    "wheel has a name that is not one of a wheel",
+    "wheels have names that are not those of wheels",
+    "The name has to be `name-version-python-abi-platform.whl`, perhaps with a build number before `python`.",
 )
-OTHER_HASH = _Reason(
+HASH = _Reason(
     "other-hash",
-    "1 has another hash than allowed",
-    "{count} have other hashes than allowed",
-    "Compare the `--hash` options with what the index says before you change them.",
+    "has another hash than is allowed",
+    "have other hashes than are allowed",
+    "Compare the hashes that you allow with those of the version that you want.",
 )
-NO_HASH = _Reason(
+TREE = _Reason(
     "no-hash",
-    "1 is a folder or repository, which has no hash",
-    "{count} are folders or repositories, which have no hash",
-    "Leave out the hash, or name an archive.",
+    "is a tree, which has no hash to compare",
+    "are trees, which have no hashes to compare",
+    "Leave out the hashes, or require an archive.",
 )
 NO_BINARY = _Reason(
     "no-binary",
-    "1 wheel is ruled out by `--no-binary`",
-    "{count} wheels are ruled out by `--no-binary`",
-    "Allow wheels for this name.",
+    "wheel is ruled out by `--no-binary`",
+    "wheels are ruled out by `--no-binary`",
+    "There is a wheel: leave out `--no-binary` to take it.",
 )
 ONLY_BINARY = _Reason(
     "only-binary",
-    "1 source distribution is ruled out by `--only-binary`",
-    "{count} source distributions are ruled out by `--only-binary`",
-    "Allow source distributions for this name.",
+    "sdist is ruled out by `--only-binary`",
+    "sdists are ruled out by `--only-binary`",
+    "There is an sdist: leave out `--only-binary` to have it built.",
 )
-OTHER_TAGS = _Reason(
-    "other-tags",
-    "1 wheel is for another platform or Python",
-    "{count} wheels are for other platforms or Pythons",
-    "Ask for another version, or name another interpreter with `--python`.",
+UNDATED = _Reason(
+    "undated",
+    "has no upload time that `--exclude-newer` could read",
+    "have no upload times that `--exclude-newer` could read",
+    "Leave out `--exclude-newer`: this index does not say when files were uploaded.",
 )
-OTHER_PYTHON = _Reason(
-    "other-python",
-    "1 needs Python {python}",
-    "{count} need Python {python}",
-    "Ask for another version, or name another interpreter with `--python`.",
+NEWER = _Reason(
+    "too-new",
+    "is newer than `--exclude-newer` allows",
+    "are newer than `--exclude-newer` allows",
+    "Give a later date to `--exclude-newer`, or ask for an older version.",
 )
+YANKED = _Reason("yanked", "is yanked", "are yanked", "To take a yanked version, pin it with `==`.")
 PRERELEASE = _Reason(
     "prerelease",
-    "1 is a pre-release",
-    "{count} are pre-releases",
-    "Name a pre-release in the requirement, such as `>=2.0a1`, to allow them.",
+    "is a pre-release",
+    "are pre-releases",
+    "To take a pre-release, name one in the requirement, as in `>=2.0rc1`, or set `prereleases = true`.",
 )
-OTHER_VERSION = _Reason(
-    "other-version", "1 is another version", "{count} are other versions", "Ask for one of the versions that there are."
-)
-NO_VERSION = _Reason(
-    "no-version",
-    "1 has a version that is none",
-    "{count} have versions that are none",
-    "Versions have to follow PEP 440.",
-)
-REASONS = (
-    OTHER_TAGS,
-    OTHER_PYTHON,
-    YANKED,
-    PRERELEASE,
-    NO_BINARY,
-    ONLY_BINARY,
-    OTHER_HASH,
-    NO_HASH,
-    TOO_NEW,
-    UNDATED,
-    OTHER_VERSION,
-    NO_VERSION,
-)
+# As a message lists them; the hint is that of the last that counts.
+REASONS = (NAME, TAGS, PYTHON, HASH, TREE, NO_BINARY, ONLY_BINARY, UNDATED, NEWER, YANKED, PRERELEASE)
+
+ASK_ELSEWHERE = "Look at the version, and at the order of indexes: only the first that knows the project is asked."
+LOOSEN = "Change the requirement or the constraint."
 
 
-def _withheld(dist: Dist, rules: _Rules) -> _Reason | None:
-    """A file that is not on offer is as good as not there."""
-    if rules.hashes and not _may_have_hash(dist, rules.hashes):
-        return NO_HASH if dist.kind == "tree" else OTHER_HASH
-    if dist.kind == rules.refused_kind:
-        return NO_BINARY if dist.kind == "wheel" else ONLY_BINARY
-    if dist.version is None or rules.direct:
-        return None
-    if dist.yanked is not False and not rules.pinned:
-        return YANKED
-    return None if rules.exclude_newer is None else _too_new(dist, rules.exclude_newer)
-
-
-def _unfit(dist: Dist, rules: _Rules) -> _Reason | None:
-    """A file that is on offer, but not for this environment."""
-    if dist.kind == "wheel" and _tag_rank(dist.filename, rules.tags) is None:
-        return OTHER_TAGS
-    if dist.requires_python and not _accepts(dist.requires_python, rules.python):
-        return OTHER_PYTHON
-    return None
-
-
-def _may_have_hash(dist: Dist, allowed: frozenset[str]) -> bool:
-    """One declared hash that is allowed is enough; without any of these algorithms the bytes will have to tell."""
-    if dist.kind == "tree":
-        return False
-    return _has_hash(dist, allowed) or not _declared(dist).keys() & {text.partition(":")[0] for text in allowed}
-
-
-def _has_hash(dist: Dist, allowed: frozenset[str]) -> bool:
-    return any(f"{algorithm}:{digest}" in allowed for algorithm, digest in _declared(dist).items())
-
-
-def _declared(dist: Dist) -> Mapping[str, str]:
-    algorithm, _, digest = (dist.content or "").partition(":")
-    content = {algorithm: digest} if algorithm == "sha256" else {}
-    return {**content, **{name.lower(): text.lower() for name, text in dist.hashes.items()}}
-
-
-def _too_new(dist: Dist, exclude_newer: float) -> _Reason | None:
-    uploaded = _instant(dist.upload_time or "")
-    if uploaded is None:
-        return UNDATED
-    return TOO_NEW if uploaded >= exclude_newer else None
-
-
-def _instant(text: str) -> float | None:
-    """Seconds since the epoch of an ISO 8601 instant, which is UTC unless it says otherwise (PEP 700)."""
-    from datetime import UTC, datetime
-
-    try:
-        instant = datetime.fromisoformat(text)
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _accepts(requires_python: str, python: str) -> bool:
-    """Whether `Requires-Python` allows that Python. What cannot be read forbids nothing, as in pip and uv.
-
-    A pre-release counts as itself and as its final release: projects write `>=3.15` and mean 3.15.0b1 too.
-    """
-    version = _version(f"{python}local" if python.endswith("+") else python)
-    try:
-        specifier = SpecifierSet(requires_python)
-        return version is None or any(
-            specifier.contains(each, prereleases=True) for each in (version, version.base_version)
-        )
-    except ValueError:
-        return True
-
-
-# The order of the files of one version
-
-
-def _best_first(dists: Iterable[Dist], rules: _Rules) -> list[Dist]:
-    fitting = [dist for dist in dists if _unfit(dist, rules) is None]
-    return sorted(fitting, key=lambda dist: _preference(dist, rules), reverse=True)
-
-
-def _preference(dist: Dist, rules: _Rules) -> tuple[Any, ...]:
-    """Higher is better; equals stay in the order of the source."""
-    has_hash, is_current = _has_hash(dist, rules.hashes), dist.yanked is False
-    if dist.kind != "wheel":
-        return (has_hash, is_current, False, 0, ())
-    return (has_hash, is_current, True, -(_tag_rank(dist.filename, rules.tags) or 0), _build_tag(dist.filename))
-
-
-@frozen
-class _Tags:
-    """An interpreter's tags by rank (0 is best), and the parts that they are made of."""
-
-    ranks: Mapping[str, int]
-    parts: tuple[frozenset[str], ...]
-
-
-@lru_cache(maxsize=16)
-def _known_tags(tags: tuple[str, ...]) -> _Tags:
-    ranks = {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
-    return _Tags(ranks, tuple(map(frozenset, zip(*(tag.split("-") for tag in tags), strict=True))))
-
-
-def _tag_rank(filename: str, tags: _Tags) -> int | None:
-    """The best rank in the compressed tag set at the end of a wheel's name (PEP 425); None where none fits.
-
-    Only parts that the interpreter knows are combined, which bounds what a hostile name can cost.
-    """
-    written = filename.lower().removesuffix(".whl").rsplit("-", 3)[1:]
-    if len(written) != len(tags.parts):
-        return None
-    known = (part & set(text.split(".")) for part, text in zip(tags.parts, written, strict=True))
-    ranks = (tags.ranks.get("-".join(triple)) for triple in product(*known))
-    return min((rank for rank in ranks if rank is not None), default=None)
-
-
-def _build_tag(filename: str) -> tuple[int, str] | tuple[()]:
-    """PEP 427: a number, then text; a wheel without one comes last."""
-    parts = filename.split("-")
-    match = BUILD_TAG.fullmatch(parts[2]) if len(parts) == 6 else None
-    return (int(match[1]), match[2]) if match else ()
-
-
-# What the user asks of every name
-
-
-def _constraints_of(name: str, interpreter: Interpreter, policy: Policy) -> list[SpecifierSet]:
-    constraints = _by_name(policy.constraints).get(name, ())
-    return [constraint.specifier for constraint in constraints if matches_environment(constraint, interpreter)]
-
-
-@lru_cache(maxsize=16)
-def _by_name(constraints: tuple[str, ...]) -> Mapping[str | None, Sequence[Request]]:
-    found: dict[str | None, list[Request]] = defaultdict(list)
-    for constraint in map(parse_request, constraints):
-        found[constraint.name].append(constraint)
-    return found
-
-
-def _refused_kind(name: str, policy: Policy) -> DistKind | None:
-    """A name outranks `:all:`; otherwise `--only-binary` counts first, as in pip."""
-    for asked in (name, ALL):
-        if asked in policy.only_binary:
-            return "sdist"
-        if asked in policy.no_binary:
-            return "wheel"
-    return None
-
-
-def _prereleases(specifier: SpecifierSet, policy: Policy) -> bool | None:
-    """None is "only if there is nothing else"."""
-    return policy.prereleases if policy.prereleases is not None else (specifier.prereleases or None)
-
-
-# Why there is none
-
-
-def _no_match(dists: Sequence[Dist], request: Request, interpreter: Interpreter, rules: _Rules) -> NoMatchError:
-    left_out = _left_out(dists, rules)
-    versions = sorted({version for dist in dists if (version := _version(dist.version or ""))}, reverse=True)
-    python = interpreter.markers.get("python_version", interpreter.version)
-    platform = "_".join(interpreter.markers.get(key, "unknown") for key in ("sys_platform", "platform_machine"))
-    wanted = f"`{request.text}`" + (f" (constrained to `{rules.constrained}`)" if rules.constrained else "")
-    if not dists:
-        problem = "has no distribution: its source lists no file"
-    elif left_out.keys() == {OTHER_VERSION}:
-        problem = f"matches no version: {_there_are(versions, rules.specifier)}"
-    else:
-        problem = f"has no distribution for Python {python} on {platform}: {_because(left_out)}"
+def _no_match(dists: Sequence[Dist], terms: _Terms) -> NoMatchError:
+    versions = _versions(dists)
+    matching = set(_matching(versions, terms, prereleases=True))
+    wanted = [dist for dist in dists if dist.version in matching or _needs_no_version(dist, terms)]
+    if not wanted:
+        return _no_version(dists, versions.values(), terms)
+    reasons = [_reason(dist, terms) for dist in wanted]
+    counts = Counter(reasons)
+    given = [reason for reason in REASONS if reason in counts]
+    needs = _needs(dist for dist, reason in zip(wanted, reasons, strict=True) if reason is PYTHON)
+    told = ", ".join(_told(reason, counts[reason]).format(python=needs) for reason in given)
     return NoMatchError(
-        f"{wanted} {problem}",
-        hint=_hint(left_out),
-        requirement=request.text,
-        counts={reason.code: len(files) for reason, files in left_out.items()},
-        versions=[str(version) for version in _nearest(versions, rules.specifier)],
-        python=python,
-        platform=platform,
+        f"{_subject(terms)} has no distribution for {_environment(terms.interpreter)}: {told}",
+        hint=given[-1].hint,
+        **_payload(terms, {reason.code: counts[reason] for reason in given}, versions.values()),
     )
 
 
-def _left_out(dists: Sequence[Dist], rules: _Rules) -> Mapping[_Reason, Sequence[Dist]]:
-    """The files by the reason that each was left out for, in the order of `REASONS`."""
-    versions = {dist.version: version for version, files in _matching(dists, rules) for dist in files}
-    prereleases = _takes_prereleases(dists, versions, rules)
-    found: dict[_Reason, list[Dist]] = defaultdict(list)
-    for dist in dists:
-        if reason := _reason(dist, versions, rules, prereleases=prereleases):
-            found[reason].append(dist)
-    return {reason: found[reason] for reason in REASONS if reason in found}
+def _reason(dist: Dist, terms: _Terms) -> _Reason:
+    """Why it is not taken, though the specifier allows it: what a setting could change is told only of what fits."""
+    return _misfit(dist, terms) or _withdrawal(dist, terms) or PRERELEASE
 
 
-def _takes_prereleases(dists: Sequence[Dist], versions: Mapping[str | None, Version], rules: _Rules) -> bool:
-    if rules.prereleases is not None:
-        return rules.prereleases
-    finals = {text for text, version in versions.items() if not version.is_prerelease}
-    return not any(dist.version in finals and _withheld(dist, rules) is None for dist in dists)
+def _told(reason: _Reason, count: int) -> str:
+    return f"{count} {reason.one if count == 1 else reason.many}"
 
 
-def _reason(dist: Dist, versions: Mapping[str | None, Version], rules: _Rules, *, prereleases: bool) -> _Reason | None:
-    """`versions` has those that match the requirement."""
-    if dist.version is None:
-        return _withheld(dist, rules) or _unfit(dist, rules)
-    version = versions.get(dist.version)
-    if version is None:
-        return NO_VERSION if _version(dist.version) is None else OTHER_VERSION
-    held_back = version.is_prerelease and not prereleases
-    return _withheld(dist, rules) or (PRERELEASE if held_back else _unfit(dist, rules))
+def _needs(dists: Iterable[Dist]) -> str:
+    texts = list(dict.fromkeys(_shown(dist.requires_python or "") for dist in dists))
+    return " or ".join([*texts[:LATEST], *(["another"] if len(texts) > LATEST else [])])
 
 
-def _because(left_out: Mapping[_Reason, Sequence[Dist]]) -> str:
-    return ", ".join(_told(reason, files) for reason, files in _telling(left_out).items())
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")[1:-1]
 
 
-def _telling(left_out: Mapping[_Reason, Sequence[Dist]]) -> Mapping[_Reason, Sequence[Dist]]:
-    """Files of other versions say nothing where there are any of the right one."""
-    return {reason: files for reason, files in left_out.items() if reason is not OTHER_VERSION} or left_out
+def _no_version(dists: Sequence[Dist], versions: Collection[Version], terms: _Terms) -> NoMatchError:
+    return NoMatchError(
+        f"{_subject(terms)} {_without_match(dists, versions)}",
+        hint=LOOSEN if terms.constraint else ASK_ELSEWHERE,
+        **_payload(terms, {}, versions),
+    )
 
 
-def _told(reason: _Reason, files: Sequence[Dist]) -> str:
-    required = sorted({dist.requires_python for dist in files if dist.requires_python})
-    python = " or ".join(f"{text:.40}" for text in required[:MOST_NAMED])
-    return (reason.one if len(files) == 1 else reason.many).format(count=len(files), python=python)
+def _without_match(dists: Sequence[Dist], versions: Collection[Version]) -> str:
+    there, latest = len(set(versions)), ", ".join(f"`{version}`" for version in _latest(versions))
+    if there > 1:
+        return f"matches none of the {there} versions that are there; the latest are {latest}"
+    if there == 1:
+        return f"does not match the only version that is there, {latest}"
+    if dists:
+        return f"has no distribution: none of the {len(dists)} files has a version in its name"
+    return "has no distribution: the project has no files"
 
 
-def _hint(left_out: Mapping[_Reason, Sequence[Dist]]) -> str:
-    """Of the reason that most files were left out for."""
-    telling = _telling(left_out)
-    if not telling:
-        return "Look whether the source is the right one."
-    return max(telling, key=lambda reason: len(telling[reason])).hint
+def _latest(versions: Collection[Version]) -> list[str]:
+    return [str(version) for version in sorted(set(versions), reverse=True)[:LATEST]]
 
 
-def _there_are(versions: Sequence[Version], specifier: SpecifierSet) -> str:
-    named = _nearest(versions, specifier)
-    rest = f" and {len(versions) - len(named)} more" if len(versions) > len(named) else ""
-    return f"there {'is' if len(versions) == 1 else 'are'} {', '.join(map(str, named))}{rest}"
+def _subject(terms: _Terms) -> str:
+    constrained = f" (constrained to `{terms.constraint}`)" if terms.constraint else ""
+    return f"`{terms.request.text}`{constrained}"
 
 
-def _nearest(versions: Sequence[Version], specifier: SpecifierSet) -> Sequence[Version]:
-    """A few of `versions` (highest first): those around the pinned one, else the highest."""
-    pins = [_version(clause.version) for clause in specifier if clause.operator in {"==", "==="}]
-    above = sum(version > pins[0] for version in versions) if pins and pins[0] else 0
-    start = max(0, min(above - MOST_NAMED // 2, len(versions) - MOST_NAMED))
-    return versions[start : start + MOST_NAMED]
+def _environment(interpreter: Interpreter) -> str:
+    return f"Python {'.'.join(interpreter.version.split('.')[:2])} on {_platform(interpreter)}"
+
+
+def _platform(interpreter: Interpreter) -> str:
+    """The plain one, rather than one of the many that it is compatible with."""
+    platforms = [*(tag.rpartition("-")[2] for tag in interpreter.tags), "any"]
+    return next((platform for platform in platforms if platform.startswith("linux_")), platforms[0])
+
+
+def _payload(terms: _Terms, counts: Mapping[str, int], versions: Collection[Version]) -> dict[str, Any]:
+    return {
+        "requirement": terms.request.text,
+        "python": terms.interpreter.version,
+        "platform": _platform(terms.interpreter),
+        "counts": dict(counts),
+        "versions": _latest(versions),
+    }

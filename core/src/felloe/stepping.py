@@ -10,14 +10,17 @@ from __future__ import annotations
 import threading
 import types
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 __all__ = ["NotSteppable", "must_not_step", "step", "work"]
 
 T = TypeVar("T")
 
+MOST_CLEANUPS = 100  # one inside the other
 
-class NotSteppable(Exception):  # noqa: N818  # a signal to the stepper, not an error of anyone
+
+class NotSteppable(BaseException):  # a signal to the stepper: no `except Exception` of a plugin may swallow it
     """The coroutine has to run under an event loop."""
 
 
@@ -51,7 +54,7 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
     Raises NotSteppable at its first suspension and at any exception of it: the caller runs it again under an event
     loop, which then tells what is really wrong.
     """
-    _state.active = True
+    outer, _state.active = _state.active, True
     try:
         coroutine.send(None)
     except StopIteration as stop:
@@ -59,6 +62,14 @@ def step(coroutine: Coroutine[Any, Any, T]) -> T:
     except Exception as error:
         raise NotSteppable from error
     finally:
-        _state.active = False
-        coroutine.close()
+        _close(coroutine)
+        _state.active = outer
     raise NotSteppable
+
+
+def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Leaves nothing suspended. A clean-up that awaits `work()` is no further than any other work: closed as well."""
+    for _ in range(MOST_CLEANUPS):
+        with suppress(Exception, NotSteppable):
+            coroutine.close()
+            return

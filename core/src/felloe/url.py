@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cached_property
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from felloe.errors import RequirementError
 
@@ -31,7 +31,7 @@ class Url:
             return  # a page of an index has thousands of these; what prints is neither white space nor control
         try:
             self._parts.port  # noqa: B018  # urllib checks the port when it is asked for
-            whole = bool(self._parts.netloc) or self._parts.scheme == "file"
+            whole = bool(self._parts.hostname) or self._parts.scheme == "file"
         except ValueError:
             whole = False
         if not whole or not self._parts.scheme or any(c.isspace() or ord(c) < 32 for c in self._text):
@@ -56,7 +56,7 @@ class Url:
     @property
     def port(self) -> int | None:
         """The port that a connection goes to: as written, else the scheme's own."""
-        return self._parts.port or DEFAULT_PORTS.get(self.scheme)
+        return DEFAULT_PORTS.get(self.scheme) if self._parts.port is None else self._parts.port
 
     @property
     def origin(self) -> tuple[str, str, int | None]:
@@ -113,13 +113,13 @@ class Url:
 
     def digest(self) -> str:
         """16 hex digits over the canonical form: no userinfo, no default port, host and scheme in lower case."""
-        return hashlib.sha256(self.reveal().encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return hashlib.sha256(self.reveal().encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def _resolved(self, reference: str) -> str:
         try:
             return urljoin(self._text, reference)
-        except ValueError as error:
-            raise RequirementError(f"`{_without_userinfo(reference)}` is not a URL: {error}") from None
+        except ValueError:  # urllib's words may have the userinfo in them
+            raise RequirementError(f"`{_without_userinfo(reference)}` is not a URL") from None
 
     @property
     def _netloc(self) -> str:
@@ -132,10 +132,7 @@ class Url:
         return Url(urlunsplit(parts))
 
     def __str__(self) -> str:
-        pairs = parse_qsl(self._parts.query, keep_blank_values=True)
-        masked = "&".join(f"{quote(key)}={MASK}" if value else quote(key) for key, value in pairs)
-        if self._parts.query and not pairs:
-            masked = MASK
+        masked = "&".join(map(_masked, filter(None, self._parts.query.split("&"))))
         return urlunsplit((self.scheme, self._netloc, self._parts.path, masked, ""))
 
     def __repr__(self) -> str:
@@ -146,6 +143,12 @@ class Url:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def _masked(parameter: str) -> str:
+    """What has no name may be a token all by itself."""
+    name, equals, _ = parameter.partition("=")
+    return f"{name}={MASK}" if equals else MASK
 
 
 def _without_userinfo(text: str) -> str:

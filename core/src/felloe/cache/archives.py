@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from felloe.cache.layout import Layout
-from felloe.cache.run import writing
+from felloe.cache.root import writing
 from felloe.cache.store import Store
 from felloe.hashing import digests_of_file
 from felloe.stepping import work
@@ -26,21 +24,19 @@ class Archives:
     async def verified(self, sha256: str, filename: str) -> Path | None:
         """The archive of these bytes under this name, hashed just now; None where there is none.
 
-        What is damaged is removed, so that it is fetched again. The same bytes under another name will do.
+        What is damaged is removed, so that it is fetched again. The same bytes under another name will do. The cache
+        counts as in use from now on. Raises CacheError.
         """
         await work()
         path = self._layout.archive(sha256, filename)
-        found = path if path.is_file() else next(_regular_files(path.parent), None)
+        found = self._find(path)
         if found is None:
             return None
-        if (await digests_of(found))["sha256"] != sha256:
-            self._store.damaged(found, "its bytes have another sha256")
-            with writing(self._layout.root):
-                found.unlink(missing_ok=True)
+        self._store.run.hand_out()
+        if not await self._is_whole(found, sha256):
             return None
         if found != path:
-            with writing(self._layout.root):
-                _link(found, path)
+            self._store.link(found, path)
         return path
 
     def put(self, file: Path, sha256: str, filename: str) -> Path:
@@ -50,6 +46,32 @@ class Archives:
             self._store.place(file, path)
         return path
 
+    def _find(self, path: Path) -> Path | None:
+        """The file at `path`, else the first beside it. Links and devices do not count."""
+        if not self._store.is_inside(path):
+            return None
+        try:
+            files = [file for file in sorted(path.parent.iterdir()) if file.is_file() and not file.is_symlink()]
+        except OSError as error:
+            self._store.unreadable(path, error)
+            return None
+        return path if path in files else next(iter(files), None)
+
+    async def _is_whole(self, file: Path, sha256: str) -> bool:
+        try:
+            whole = (await digests_of(file))["sha256"] == sha256
+        except OSError as error:
+            self._store.unreadable(file, error)
+            return False
+        if not whole:
+            self._discard(file)
+        return whole
+
+    def _discard(self, file: Path) -> None:
+        self._store.damaged(file, "its bytes have another sha256")
+        with writing(self._layout.root):
+            file.unlink(missing_ok=True)
+
 
 async def digests_of(file: Path, algorithms: Iterable[str] = ()) -> Mapping[str, str]:
     """Hex digests of the bytes of `file`: sha256, and the others asked for. Hashed on a thread of its own."""
@@ -57,15 +79,3 @@ async def digests_of(file: Path, algorithms: Iterable[str] = ()) -> Mapping[str,
     from anyio.to_thread import run_sync
 
     return await run_sync(digests_of_file, file, tuple(algorithms))
-
-
-def _regular_files(folder: Path) -> Iterator[Path]:
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return iter([file for file in files if file.is_file() and not file.is_symlink()])
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

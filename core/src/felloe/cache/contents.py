@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
-from felloe.cache.layout import ARCHIVES, ENTRIES, PAGES, WHEEL_METADATA, Layout
+from felloe.cache.layout import ENTRIES, PAGES, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
-from felloe.cache.run import Run, writing
+from felloe.cache.root import leads_outside, writing
+from felloe.cache.run import Run
 from felloe.record import Record
 
 __all__ = ["Item", "clean", "items", "normalised", "size"]
@@ -22,6 +24,7 @@ BUCKET = re.compile(
     r"(built-wheel-metadata|wheel-metadata|builds|archives|unpacked|environments|resolutions|http|keep|memo|interpreters)"
     r"-v\d+"
 )
+LONGEST_LINE = 65536
 SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -47,8 +50,9 @@ def size(layout: Layout) -> int:
     seen = {}
     for folder, _, names in os.walk(layout.root):
         for name in names:
-            status = (Path(folder) / name).lstat()
-            seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+            with suppress(FileNotFoundError):  # others may be at work
+                status = (Path(folder) / name).lstat()
+                seen[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(seen.values())
 
 
@@ -81,7 +85,8 @@ def clean(layout: Layout, run: Run, found: Iterable[Item], names: frozenset[str]
 def _remove_all(layout: Layout) -> None:
     """Only folders that felloe makes: the cache folder may be one that somebody keeps other things in."""
     for folder in layout.root.iterdir():
-        if folder == layout.scratch or (BUCKET.fullmatch(folder.name) and folder.is_dir()):
+        is_ours = folder == layout.scratch or BUCKET.fullmatch(folder.name)
+        if is_ours and folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
 
 
@@ -90,20 +95,26 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
         if item.name in names:
             item.path.unlink(missing_ok=True)
             algorithm, _, digest = (item.record.entry.content or "").partition(":")
-            if algorithm == "sha256":
-                shutil.rmtree(layout.root / ARCHIVES / digest[:2] / digest, ignore_errors=True)
+            archive = layout.archive(digest, item.filename)
+            if algorithm == "sha256" and not leads_outside(layout.root, archive):
+                shutil.rmtree(archive.parent, ignore_errors=True)
     for page in (layout.root / PAGES).glob("*/*"):
-        if _project_of(page) in names:
+        if _is_file_of(layout, page) and _project_of(page) in names:
             page.unlink(missing_ok=True)
+
+
+def _is_file_of(layout: Layout, path: Path) -> bool:
+    """Whether it is a regular file of the cache: what may be opened without waiting, and removed."""
+    return path.is_file() and not path.is_symlink() and not leads_outside(layout.root, path)
 
 
 def _project_of(page: Path) -> str:
     """The project whose page this is, by the last part of its address."""
     with page.open("rb") as file:
-        file.readline()
+        file.readline(LONGEST_LINE)
         try:
-            url = json.loads(file.readline(65536))["url"]
-        except (ValueError, KeyError, TypeError):
+            url = json.loads(file.readline(LONGEST_LINE))["url"]
+        except (ValueError, LookupError, TypeError, RecursionError):
             return ""
     return normalised(str(url).rstrip("/").rpartition("/")[2])
 

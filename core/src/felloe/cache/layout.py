@@ -31,7 +31,7 @@ DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "l
 
 def digest(text: str) -> str:
     """16 hex digits of the sha256 over `text`: the short form used for addresses in paths."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def key_part(text: str) -> str:
@@ -41,7 +41,7 @@ def key_part(text: str) -> str:
     keeps its start and gets a digest; the empty text is `%`.
     """
     quoted = quote(text, safe=SAFE, errors="surrogatepass") or "%"
-    if quoted[0] in ". " or quoted.partition(".")[0].lower() in DEVICES:
+    if quoted[0] in ". " or quoted.partition(".")[0].rstrip(" ").lower() in DEVICES:
         quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
     if quoted[-1] in ". ":
         quoted = f"{quoted[:-1]}%{ord(quoted[-1]):02X}"
@@ -65,8 +65,9 @@ class Layout:
         return self._below(WHEEL_METADATA, kind, address).joinpath(*key.parts[:-1], key.parts[-1] + ".json")
 
     def archive(self, sha256: str, filename: str) -> Path:
-        """An sdist or wheel as fetched."""
-        return self.root / ARCHIVES / sha256[:2] / sha256 / key_part(filename)
+        """An sdist or wheel as fetched. A `sha256` that is none leads nowhere else."""
+        folder = key_part(sha256)
+        return self.root / ARCHIVES / folder[:2] / folder / key_part(filename)
 
     def page(self, key: str) -> Path:
         """A page of an HTTP server; `key` is hex."""

@@ -37,9 +37,9 @@ class Records:
     async def change(self, path: Path, change: Callable[[Record | None], Record]) -> Record:
         """Puts in place what `change` makes of the record. Nothing else is awaited under the lock.
 
-        The same record is not written again.
+        The same record is not written again. Raises CacheError.
         """
-        async with hold(self._lock(path, "entry"), self._report):
+        async with self._hold(path, "entry"):
             old = self.read(path)
             new = change(old)
             if new != old:
@@ -51,7 +51,9 @@ class Records:
 
         Inside it only the lock of `change` may be taken, which waits for nothing itself.
         """
-        return hold(self._lock(path, "fetch"), self._report)
+        return self._hold(path, "fetch")
 
-    def _lock(self, path: Path, purpose: str) -> Path:
-        return self._layout.lock(f"{purpose}-{digest(path.relative_to(self._layout.root).as_posix())}")
+    def _hold(self, path: Path, purpose: str) -> AbstractAsyncContextManager[None]:
+        root = self._layout.root
+        lock = self._layout.lock(f"{purpose}-{digest(path.relative_to(root).as_posix())}")
+        return hold(root, lock, self._report)

@@ -6,15 +6,17 @@ run. Cleaning the cache holds the door (`locks/users.lock`) and asks every lock 
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from felloe.cache.layout import Layout
 from felloe.cache.locks import holder, try_lock
+from felloe.cache.root import make_way, writing
 from felloe.errors import CacheError
 from felloe.stepping import must_not_step
 
@@ -22,9 +24,7 @@ __all__ = ["Run"]
 
 DOOR = "users"
 DOOR_TRIES, DOOR_DELAY = 200, 0.05
-TAG = """Signature: 8a477f597d28d172789f06886806bc55
-# This file marks a cache folder of felloe. See https://bford.info/cachedir/
-"""
+is_name = re.compile(r"[0-9a-f]{12}").fullmatch  # of a run; what else lies in scratch is not ours to remove
 
 
 class Run:
@@ -41,12 +41,22 @@ class Run:
         if self._release is not None:
             return
         must_not_step()
+        with _door(self._layout):
+            self._release = try_lock(self._layout.root, self._lock_of(self._name))
         with writing(self._layout.root):
-            make_root(self._layout.root)
-            with _door(self._layout):
-                self._release = try_lock(self._lock_of(self._name))
+            make_way(self._layout.root, self._scratch / "1")
             self._remove_dead()
-            self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def hand_out(self) -> None:
+        """Begins before a path of the cache is given out. What cannot be written to is not cleaned by others either.
+
+        Raises CacheError where the cache is being cleaned.
+        """
+        try:
+            self.begin()
+        except CacheError as error:
+            if "reason" not in error.payload:
+                raise
 
     def folder(self) -> Path:
         """A new empty folder in scratch. Raises CacheError."""
@@ -67,7 +77,8 @@ class Run:
         if self._release is None:
             return
         shutil.rmtree(self._scratch, ignore_errors=True)
-        self._lock_of(self._name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._lock_of(self._name).unlink()
         self._release()
         self._release = None
 
@@ -76,7 +87,7 @@ class Run:
         """While no other run uses the cache. Raises CacheError naming who does."""
         with writing(self._layout.root), _door(self._layout):
             for lock in sorted(self._layout.users.glob("*.lock")):
-                release = try_lock(lock)
+                release = try_lock(self._layout.root, lock)
                 if release is None:
                     raise CacheError(
                         f"the cache is in use by {holder(lock)}", hint="try again when it is done", code="cache-in-use"
@@ -94,8 +105,10 @@ class Run:
 
     def _remove_dead(self) -> None:
         for folder in self._layout.scratch.glob("*"):
+            if folder.name == self._name or not is_name(folder.name):
+                continue
             lock = self._lock_of(folder.name)
-            if folder.name != self._name and (release := try_lock(lock)):
+            if release := try_lock(self._layout.root, lock):
                 shutil.rmtree(folder, ignore_errors=True)
                 lock.unlink(missing_ok=True)
                 release()
@@ -106,7 +119,7 @@ def _door(layout: Layout) -> Iterator[None]:
     """Held for a moment by a run that begins, and by a cleaning for as long as it lasts."""
     lock = layout.lock(DOOR)
     for _ in range(DOOR_TRIES):
-        if release := try_lock(lock):
+        if release := try_lock(layout.root, lock):
             break
         time.sleep(DOOR_DELAY)
     else:
@@ -115,26 +128,3 @@ def _door(layout: Layout) -> Iterator[None]:
         yield
     finally:
         release()
-
-
-def make_root(root: Path) -> None:
-    """The cache folder, readable by its owner only, marked for backup programs and git. Raises OSError."""
-    if not root.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        root.chmod(0o700)
-    for name, text in (("CACHEDIR.TAG", TAG), (".gitignore", "*\n")):
-        if not (root / name).exists():
-            (root / name).write_text(text)
-
-
-@contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """An OSError while writing below `root` becomes a CacheError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"cannot write to the cache `{root}`: {error.strerror or error}",
-            hint="free some space, mend its permissions, or name another folder with --cache-dir",
-            reason=error.errno,
-        ) from error

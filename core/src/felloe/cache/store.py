@@ -12,11 +12,13 @@ import os
 import shutil
 import stat
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from felloe.cache.run import Run, writing
+from felloe.cache.root import leads_outside, make_way, writing
+from felloe.cache.run import Run
 from felloe.progress import Event
 from felloe.url import Url
 
@@ -30,8 +32,8 @@ class Store:
     """Documents (JSON) and checked files below one cache folder."""
 
     def __init__(self, root: Path, run: Run, report: Callable[[Event], None]) -> None:
+        self.run = run
         self._root = root
-        self._run = run
         self._report = report
 
     def read_document(self, path: Path) -> dict[str, Any] | None:
@@ -56,11 +58,12 @@ class Store:
 
     def read(self, path: Path) -> bytes | None:
         """What follows the first line of `path`, when the first line agrees with it; else None."""
+        if not self.is_inside(path):
+            return None
         try:
             data = _read_regular_file(path)
         except OSError as error:
-            if error.errno not in NOT_THERE:
-                self.damaged(path, error.strerror or str(error))
+            self.unreadable(path, error)
             return None
         first, _, body = data.partition(b"\n")
         if first == _first_line(body):
@@ -70,35 +73,50 @@ class Store:
 
     def write(self, path: Path, body: bytes) -> None:
         """Puts `body` behind its check at `path`, in one rename. Raises CacheError."""
-        temporary = self._run.folder() / "file"
-        with writing(self._root):
+        with self._new_file() as temporary:
             temporary.write_bytes(_first_line(body) + b"\n" + body)
             self.place(temporary, path)
-            temporary.parent.rmdir()
+
+    def link(self, source: Path, path: Path) -> None:
+        """Puts `source`, a file of the cache, at `path` as well. Raises CacheError."""
+        with self._new_file() as temporary:
+            try:
+                os.link(source, temporary)
+            except OSError:
+                shutil.copyfile(source, temporary)
+            self.place(temporary, path)
 
     def place(self, source: Path, path: Path) -> None:
         """Renames `source` to `path`, whatever foreign thing is in the way. Raises OSError."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(path)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            self._clear_the_way(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(path)
+        make_way(self._root, path)
+        source.replace(path)
+
+    def is_inside(self, path: Path) -> bool:
+        """Whether `path` is where it says, with no link on the way; tells where it is not."""
+        outside = leads_outside(self._root, path)
+        if outside:
+            self.damaged(path, "a folder on the way to it is a link")
+        return not outside
+
+    def unreadable(self, path: Path, error: OSError) -> None:
+        """Tells that `path` is not used for `error`; nothing where it is just not there."""
+        if error.errno not in NOT_THERE:
+            self.damaged(path, error.strerror or str(error))
 
     def damaged(self, path: Path, reason: str) -> None:
         """Tells that `path` is not used, and why."""
         where = path.relative_to(self._root)
         self._report(Event(code="warning", message=f"`{where}` in the cache is not used: {reason}"))
 
-    def _clear_the_way(self, path: Path) -> None:
-        """What is not a folder where a folder has to be is removed, and a folder at `path` itself."""
-        for place in reversed(path.relative_to(self._root).parents):
-            folder = self._root / place
-            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-                folder.unlink()
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+    @contextmanager
+    def _new_file(self) -> Iterator[Path]:
+        """Where a file is made before it is put in its place; nothing is left of it. Raises CacheError."""
+        folder = self.run.folder()
+        try:
+            with writing(self._root):
+                yield folder / "file"
+        finally:
+            self.run.remove(folder)
 
 
 def _first_line(body: bytes) -> bytes:
@@ -108,11 +126,14 @@ def _first_line(body: bytes) -> bytes:
 def _read_regular_file(path: Path) -> bytes:
     """Never waits on a FIFO, never follows a link at the end, never reads without bound. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
             raise OSError(errno.EINVAL, "not a regular file of reasonable size")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _redacted(value: object) -> str:

@@ -84,5 +84,5 @@ def _content_type(path: Path) -> str:
 def _listing(folder: Path) -> bytes:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())
-    links = (f'<a href="{quote(name)}">{html.escape(name)}</a>' for name in names)
+    links = (f'<a href="{quote(os.fsencode(name))}">{html.escape(name)}</a>' for name in names)
     return "\n".join(("<!DOCTYPE html><html><body>", *links, "</body></html>")).encode("utf-8", "surrogateescape")

@@ -43,6 +43,7 @@ EXTENSIONS = {*LONG_NAMES, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGL
 MAX_EXTENSIONS = 4
 MAX_EXTENSION = 1024 * 1024
 MAX_ALL_EXTENSIONS = 64 * 1024 * 1024
+MAX_PADDING = 64 * 1024 * 1024
 
 PAX_RECORD = re.compile(rb"([0-9]{1,8}) ")
 PAX_VALUES = {
@@ -96,7 +97,7 @@ class _Header:
 
 
 class TarReader:
-    """The members of the tar archive in `stream`, which has to be buffered. What is read is spent from `budget`.
+    """The members of the tar archive in `stream`, which has to be buffered. Their sizes are spent from `budget`.
 
     A member's blocks are there until the next member is asked for.
     """
@@ -110,6 +111,7 @@ class TarReader:
         """Raises ArchiveError where the archive is damaged, cut, too large, or goes on after its end."""
         while (header := self._next_header()) is not None:
             self._budget.spend_entries(1)
+            self._budget.spend(header.size)
             data = self._data(header.size)
             yield _member(header, data)
             for _ in data:
@@ -119,9 +121,9 @@ class TarReader:
     def _next_header(self) -> _Header | None:
         """None at the end."""
         extension: dict[str, str] = {}
-        for _ in range(MAX_EXTENSIONS + 1):
+        for extensions in range(MAX_EXTENSIONS + 1):
             block = self._read(BLOCK)
-            if block == END and not extension:
+            if block == END and not extensions:
                 return None
             info = _parse(block)
             typeflag = block[156:157]
@@ -139,7 +141,6 @@ class TarReader:
 
     def _data(self, size: int) -> Iterator[bytes]:
         """The next `size` bytes, and the padding after them passed over."""
-        self._budget.spend(size)
         for left in range(size, 0, -CHUNK):
             yield self._read(min(left, CHUNK))
         self._read(-size % BLOCK)
@@ -151,22 +152,25 @@ class TarReader:
         return data
 
     def _check_nothing_follows(self) -> None:
-        while padding := self._stream.read(CHUNK):
-            self._budget.spend(len(padding))
+        for _ in range(0, MAX_PADDING, CHUNK):
+            padding = self._stream.read(CHUNK)
             if padding.count(0) != len(padding):
-                raise ArchiveError("goes on after its end")
+                break
+            if not padding:
+                return
+        raise ArchiveError("goes on after its end")
 
 
 def _parse(block: bytes) -> tarfile.TarInfo:
-    # Before POSIX, and in GNU's format, the field of the name's first part held something else.
-    if block[345] and block[257:263] != tarfile.POSIX_MAGIC[:6]:
-        raise ArchiveError("holds a header that can be read in two ways")
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError) as error:
         raise ArchiveError(f"is damaged, or no tar archive: {error}") from error
     if info.size < 0:
         raise ArchiveError(f"holds a member of a negative size: `{shown(info.name)}`")
+    # Before POSIX, and in GNU's format, the field of the name's first part held something else.
+    if block[345] and block[257:263] != tarfile.POSIX_MAGIC[:6]:
+        raise ArchiveError(f"holds a name that can be read in two ways: `{shown(info.name)}`")
     return info
 
 

@@ -13,8 +13,10 @@ from felloe.net.zip_entry import MAX_GAP, MAX_HEADER, parse_entries, read_span, 
 
 __all__ = ["read_metadata"]
 
-# The central directory of most wheels and what lies before it, which is their .dist-info as a rule.
-TAIL = 16 * 1024
+# Holds the central directory and the .dist-info before it of four wheels in five.
+TAIL = 32 * 1024
+# RECORD lies between METADATA and a central directory that is about as large; read with it up to this size.
+MAX_LEAD = 256 * 1024
 
 Read = Callable[[int, int], Awaitable[bytes]]
 
@@ -22,7 +24,7 @@ Read = Callable[[int, int], Awaitable[bytes]]
 async def read_metadata(read: Read, size: int, filename: str) -> bytes:
     """METADATA (at most 16 MiB) of the wheel `filename`, which has `size` bytes.
 
-    `read(first, last)` gives these bytes, both included. One read where all is in the last 16 KiB, as a rule; else two,
+    `read(first, last)` gives these bytes, both included. One read where all is in the last 32 KiB, as a rule; else two,
     at most three (and one more for a long comment at the end of the file).
 
     Raises ArchiveError where the zip file is damaged or ambiguous, or has not just one `.dist-info` directory, of its
@@ -49,10 +51,10 @@ async def _directory(file: _FileEnd, size: int) -> Directory:
 
 
 async def _directory_bytes(file: _FileEnd, directory: Directory) -> bytes:
-    """With a read that is as good as certain to bring METADATA too: RECORD before it is about as large."""
-    before = max(0, directory.offset - directory.size - TAIL)
+    """Where they have to be read, the same read is to bring METADATA too."""
     if not file.holds(directory.offset):
-        await file.between(before, directory.stop)
+        lead = min(directory.size, MAX_LEAD) + TAIL
+        await file.between(max(0, directory.offset - lead), directory.stop)
     return await file.between(directory.offset, directory.stop)
 
 
