@@ -28,7 +28,7 @@ WRITES_WHERE_TOLD = {
     "context.py": "a folder of its own in scratch",
     "interpreter.py": "the file, in a temporary folder, in which another interpreter answers",
     "net/download.py": "a file in scratch",
-    "net/archive.py": "the folder into which it unpacks",
+    "net/tree.py": "the folder into which an archive is unpacked",
 }
 
 

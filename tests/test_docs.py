@@ -91,6 +91,7 @@ def test_the_whole_source_answers(index: IndexServer, tmp_path: Path, monkeypatc
     (tmp_path / "felloe.toml").write_text(
         f'[[tool.felloe.source]]\nname = "shop"\nkind = "catalogue"\nurl = "{index.url}/catalogue.json"\n'
     )
+    monkeypatch.delenv("FELLOE_INDEX_URL")
     entry_point = EntryPoint("catalogue", "felloe_catalogue:Catalogue", "felloe.sources")
 
     with BlockingDatabase(Config.load(), sources=[entry_point]) as db:

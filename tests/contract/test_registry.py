@@ -13,7 +13,7 @@ from felloe.config import Config, SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
 from felloe.hookspecs import REQUIRED
 from felloe.registry import Registry, load_registry
-from tests.fixtures.plugins import SOURCE, Plugin, Site, make_site
+from tests.fixtures.plugins import SOURCE, Plugin, Site, changed, make_site
 
 NO_SOURCE = "source `acme` of felloe-acme 1.0 cannot be loaded: "
 NOT_KEPT = "source `acme` of felloe-acme 1.0 does not keep the contract: "
@@ -41,12 +41,6 @@ Source.default = True
 def site(tmp_path: Path) -> Iterator[Site]:
     with make_site(tmp_path / "site") as site:
         yield site
-
-
-def changed(old: str, new: str) -> str:
-    """The good source with one thing in it replaced."""
-    assert SOURCE.count(old) == 1
-    return SOURCE.replace(old, new)
 
 
 def made_by(statement: str) -> str:

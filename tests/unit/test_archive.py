@@ -9,11 +9,14 @@ import lzma
 import os
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from attrs import evolve, field, frozen
@@ -24,8 +27,14 @@ from felloe.net.archive import Limits, read_sdist_members, read_wheel_metadata, 
 TAR_END = bytes(1024)
 PKG_INFO = b"Metadata-Version: 2.2\nName: acme\nVersion: 1.0\n"
 MTIME = 1_700_000_000
-FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
-COMPRESS = {".tar.gz": gzip.compress, ".tgz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
+Form = Literal[0, 1, 2]
+FORMATS: dict[str, Form] = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".tar.gz": gzip.compress,
+    ".tgz": gzip.compress,
+    ".tar.bz2": bz2.compress,
+    ".tar.xz": lzma.compress,
+}
 SMALL = Limits(max_bytes_floor=20_000, ratio=0, max_entries=10, max_member=1000)
 
 REG, DIR, SYM, LNK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -39,7 +48,7 @@ def padded(data: bytes) -> bytes:
 
 
 def member(
-    name: str, data: bytes = b"", *, form: int = tarfile.PAX_FORMAT, pax: dict[str, str] | None = None, **fields: Any
+    name: str, data: bytes = b"", *, form: Form = tarfile.PAX_FORMAT, pax: dict[str, str] | None = None, **fields: Any
 ) -> bytes:
     """One member of a tar archive, header and data. `fields` are those of TarInfo; a `size` may lie."""
     info = tarfile.TarInfo(name)
@@ -91,7 +100,7 @@ def tar(*members: bytes) -> bytes:
 
 @frozen(kw_only=True)
 class Zipped:
-    """One member of a zip file. `local` and `central` replace fields of the two headers by their place (struct order)."""
+    """One member of a zip file. `local` and `central` replace fields of the two headers, counted after the magic."""
 
     name: bytes
     data: bytes = b""
@@ -190,7 +199,7 @@ class Box:
 
     def outside(self) -> dict[str, tuple[Any, ...]]:
         """Every path but those below `into`, with its inode, times and contents."""
-        found = {}
+        found: dict[str, tuple[Any, ...]] = {}
         for path in sorted(self.path.rglob("*")):
             if self.into not in path.parents and path not in {self.into, self.into.parent}:
                 status = path.lstat()
@@ -271,14 +280,15 @@ def standard_zip(contents: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED,
     return file.getvalue()
 
 
+GLOBAL_COMMENT = extended(record("comment", "f" * 40), tarfile.XGLTYPE)
 GOOD_TARS = {
     "dot slash": (tar(folder("./"), folder("./a"), member("./a/b", b"b")), {"a": None, "a/b": b"b"}),
     "double slash": (tar(member("a//b/./c", b"c")), {"a": None, "a/b": None, "a/b/c": b"c"}),
-    "pax global header": (tar(extended(record("comment", "f" * 40), tarfile.XGLTYPE), member("a", b"a")), {"a": b"a"}),
+    "pax global header": (tar(GLOBAL_COMMENT, member("a", b"a")), {"a": b"a"}),
     "pax path": (tar(member("x" * 300 + "é", b"a", pax={"path": "é/ü"})), {"é": None, "é/ü": b"a"}),
     "gnu long link": (
-        tar(member("d" * 120, b"d", form=tarfile.GNU_FORMAT), member("l", type=SYM, linkname="d" * 120, form=tarfile.GNU_FORMAT)),
-        {"d" * 120: b"d", "l": "d" * 120},
+        tar(member("l", type=SYM, linkname="d" * 120, form=tarfile.GNU_FORMAT), member("d" * 120)),
+        {"l": "d" * 120, "d" * 120: b""},
     ),
     "directory before POSIX": (tar(member("a/", type=tarfile.AREGTYPE, form=tarfile.USTAR_FORMAT)), {"a": None}),
     "contiguous file": (tar(member("a", b"a", type=tarfile.CONTTYPE)), {"a": b"a"}),
@@ -297,7 +307,7 @@ GOOD_TARS = {
         tar(symlink("t/a", "b"), symlink("t/b", "c"), folder("t/c")),
         {"t": None, "t/a": "b", "t/b": "c", "t/c": None},
     ),
-    "hard link": (tar(member("a/b", b"b" * 999), hardlink("c", "./a/b")), {"a": None, "a/b": b"b" * 999, "c": b"b" * 999}),
+    "hard link": (tar(member("a/b", b"bb"), hardlink("c", "./a/b")), {"a": None, "a/b": b"bb", "c": b"bb"}),
     "hard link twice": (tar(member("a", b"a"), hardlink("b", "a"), hardlink("b", "a")), {"a": b"a", "b": b"a"}),
     "backslash": (tar(member("a\\b", b"")), {"a\\b": b""}),
     "no member": (tar(), {}),
@@ -430,6 +440,24 @@ def test_several_streams_are_one_and_zero_padding_is_fine(box: Box, compress: An
     data = tar(member("a", b"a" * 700_000), member("b", bytes(700_000)))
     box.unpack(compress(data[:5000]) + compress(b"") + compress(data[5000:]) + bytes(400_000))
     assert box.tree() == {"a": b"a" * 700_000, "b": bytes(700_000)}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there are Unicode")
+def test_a_name_that_the_system_cannot_encode(box: Box) -> None:
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from felloe.net.archive import unpack
+        unpack(Path(sys.argv[1]), "acme-1.0.tar.gz", Path(sys.argv[2]))
+    """
+    archive = box.archive(gzip.compress(tar(member("é"))))
+    child = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code, str(archive), str(box.into)],
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert b"ArchiveError: `acme-1.0.tar.gz` holds a name that cannot be used here" in child.stderr
 
 
 def test_the_standard_library_unpacks_the_same(box: Box, tmp_path: Path) -> None:
@@ -655,7 +683,7 @@ BAD_ZIPS = {
     "two zip64 fields": (zipped(evolve(A, central_extra=ZIP64_EXTRA * 2)), "extra fields are wrong"),
     "extra field that is too long": (zipped(evolve(A, central_extra=b"\x99\0\xff\0")), "extra fields are wrong"),
     "other disk": (zipped(evolve(A, central={12: 1})), "several parts"),
-    "no local header": (zipped(A).replace(b"PK\3\4", b"PK\3\5", 1), "no archive|local header is missing"),
+    "no local header": (zipped(A).replace(b"PK\3\4", b"PK\3\5", 1), "local header is missing"),
     # where members lie
     "descriptor is missing": (zipped(STREAMED), "directory does not tell of, after `a`"),
     "other descriptor": (zipped(evolve(STREAMED, after=STREAMED.descriptor()[:-1] + b"x")), "does not tell"),
@@ -665,10 +693,10 @@ BAD_ZIPS = {
         zipped(Zipped(name=b"b"), before=Zipped(name=b"hidden", data=b"PK").local_part()),
         "does not begin with its first",
     ),
-    "members at one place": (zipped(A, Zipped(name=b"a", data=A.data, central={15: 0})), "overlap|does not tell"),
+    "members at one place": (zipped(A, evolve(A, central={15: 0})), "overlap: `a`"),
     "members in one another": (
-        zipped(Zipped(name=b"a", data=A.local_part()), evolve(A, central={15: 31})),
-        "overlap|does not tell",
+        zipped(Zipped(name=b"b", data=A.local_part()), evolve(A, central={15: 31})),
+        "overlap: `b`",
     ),
     "member outside": (zipped(evolve(A, central={15: 9999})), "lies outside"),
     "member in the directory": (zipped(evolve(A, central={15: len(A.local_part())})), "lies outside"),
@@ -691,8 +719,9 @@ BAD_ZIPS = {
     "zip64 with another count": (zip64(A, wide={"count": 2}), "several parts"),
     "zip64 with another offset": (zip64(A, wide={"offset": 1}), "not where its end record says"),
     "zip64 with a huge directory": (zip64(A, wide={"size": 1 << 62}), "not where its end record says"),
+    "zip64 without room for its record": (b"PK\3\4" + zip64()[-42:], "zip64 record is missing"),
     "zip64 that disagrees": (zip64(A)[:-14] + struct.pack("<2H2LH", 1, 2, 0, 0, 0), "two end records that disagree"),
-    "zip64 without its record": (zip64()[76 - 20 :].replace(b"PK\6\7", b"PK\6\7"), "no archive|missing|not where"),
+    "zip64 without its record": (zip64(A).replace(b"PK\6\6", b"PK\6\5"), "not where it should be"),
 }
 
 
@@ -752,8 +781,9 @@ def test_no_flipped_byte_of_a_header_leads_out(tmp_path: Path, mask: int) -> Non
         archive.write_bytes(gzip.compress(data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :], 1))
         try:
             unpack(archive, "acme-1.0.tar.gz", into)
-        except ArchiveError as error:
-            assert str(error).isprintable()
+        except ArchiveError:
+            continue
+        assert all(str(target).isalpha() for target in tree(into).values() if isinstance(target, str))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["archive", *map(str, range(len(data)))])
 
 
@@ -897,7 +927,7 @@ SDISTS = {
     "empty": (packed(member("t/PKG-INFO")), b"", None),
     "link": (packed(member("t/a"), symlink("t/PKG-INFO", "a"), hardlink("t/pyproject.toml", "t/a")), None, None),
     "directory": (packed(folder("t/PKG-INFO")), None, None),
-    "pax header first": (packed(extended(record("comment", "x"), tarfile.XGLTYPE), member("t/PKG-INFO", b"1")), b"1", None),
+    "pax header first": (packed(GLOBAL_COMMENT, member("t/PKG-INFO", b"1")), b"1", None),
     "nothing": (packed(), None, None),
 }  # fmt: skip
 
@@ -1010,7 +1040,7 @@ BAD_WHEELS = {
     "METADATA in another": (
         zipped(GOOD_METADATA, evolve(A, central={15: 40})),
         WHEEL,
-        "overlap|tell of",
+        "overlap: `acme_web",
     ),
     "bad name": (zipped(GOOD_METADATA, Zipped(name=b"../x")), WHEEL, "leads out"),
     "something after the end": (zipped(GOOD_METADATA) + b"x", WHEEL, "goes on after its end"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from felloe.config import Config
 from felloe.config_layers import Machine, find_layers, pip_files, uv_files
 from felloe.errors import ConfigError
 
@@ -328,3 +329,12 @@ def test_no_secret_in_a_repr(layers):
 
 def test_a_home_of_somebody_else_is_passed_over(layers):
     assert indexes(layers({"HOME": "/nowhere\0at all"}), "pip") == []
+
+
+def test_felloe_toml_may_be_written_as_a_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "felloe.toml").write_text('[tool.felloe]\ntimeout = 7\n\n[[tool.felloe.index]]\nname = "acme"\nurl = "https://example.com/"\n')
+
+    config = Config.load(environ={}, cwd=tmp_path)
+
+    assert config.timeout == 7
+    assert [source.name for source in config.sources] == ["acme"]

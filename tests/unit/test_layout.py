@@ -47,7 +47,7 @@ def is_good_everywhere(part: str) -> bool:
         ),
         (
             LAYOUT.entry("index", "https://example.com/simple/", CacheKey(parts=("a-1.0.tar.gz",))),
-            "built-wheel-metadata-v0/index/37e6fc5a9b0f75b1/a-1.0.tar.gz/metadata.json",
+            "built-wheel-metadata-v0/index/2a3cff4e803ff14b/a-1.0.tar.gz/metadata.json",
         ),
         (
             LAYOUT.entry("git", "", CacheKey(parts=("0123456789abcdef", "f" * 40))),
@@ -86,7 +86,6 @@ def test_nothing_leads_out_of_its_bucket(hostile):
         LAYOUT.entry(hostile, "", CacheKey(parts=("a",))),
     ):
         inside = path.relative_to(ROOT).parts
-        assert len(inside) == len(set(range(len(inside))))
         assert all(is_good_everywhere(part) for part in inside[1:])
         assert not set(inside) & {"", ".", ".."}
 
@@ -170,7 +169,9 @@ def test_texts_stay_apart(texts):
     assert len({key_part(text) for text in texts}) == len(texts)
 
 
-@pytest.mark.parametrize(("one", "other"), [("A", "a"), ("\u00e9", "e\u0301"), ("\udcc3\udca9", "\u00e9"), ("\u212b", "\u00c5")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("A", "a"), ("\u00e9", "e\u0301"), ("\udcc3\udca9", "\u00e9"), ("\u212b", "\u00c5")]
+)
 def test_case_and_forms_of_unicode_are_kept_apart(one, other):
     assert key_part(one) != key_part(other)
     assert digest(one) != digest(other)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -201,7 +200,7 @@ async def test_a_gap_that_no_directory_tells_of_is_not_read() -> None:
 
 
 async def test_a_name_that_is_no_wheel() -> None:
-    with pytest.raises(ArchiveError, match="`acme.whl` is not the name of a wheel"):
+    with pytest.raises(ArchiveError, match=r"`acme\.whl` is not the name of a wheel"):
         await Remote(SMALL).metadata("acme.whl")
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SourceError,
     )
     from felloe.progress import Event, Reporter
-    from felloe.request import parse_request
+    from felloe.request import parse_pep508, parse_request
     from felloe.url import Url
     from felloe.values import Answer, Dist, Interpreter, Metadata, Outcome, Request, Wheel
 
@@ -61,7 +61,7 @@ _MODULES = {
         "SourceError",
     ],
     "felloe.progress": ["Event", "Reporter"],
-    "felloe.request": ["parse_request"],
+    "felloe.request": ["parse_pep508", "parse_request"],
     "felloe.url": ["Url"],
     "felloe.values": ["Answer", "Dist", "Interpreter", "Metadata", "Outcome", "Request", "Wheel"],
 }
@@ -98,6 +98,7 @@ __all__ = [
     "SourceError",
     "Url",
     "Wheel",
+    "parse_pep508",
     "parse_request",
 ]
 

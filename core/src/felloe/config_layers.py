@@ -401,9 +401,14 @@ TomlReader = Callable[[Path, str], "dict[str, Any] | None"]
 
 
 def _project_table(tool: str, cwd: Path, read_toml: TomlReader) -> Table | None:
-    """The nearest `TOOL.toml`, or pyproject.toml with a table `[tool.TOOL]`, from `cwd` upwards."""
+    """The nearest `TOOL.toml`, or pyproject.toml with a table `[tool.TOOL]`, from `cwd` upwards.
+
+    A `TOOL.toml` may be written as a pyproject.toml, with that table, so that what is moved from one to the other
+    means the same.
+    """
+    own, both = f"{tool}.toml", ("tool", tool)
     for folder in (cwd, *cwd.parents):
-        for name, keys in ((f"{tool}.toml", ()), ("pyproject.toml", ("tool", tool))):
+        for name, keys in ((own, both), (own, ()), ("pyproject.toml", both)):
             table = _table(folder / name, keys, cwd, read_toml)
             if table is not None:
                 return table

@@ -13,6 +13,7 @@ __all__ = ["Url"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MASK = "****"
+WITHOUT_HOST = frozenset({"file", "git+file"})
 is_plain = re.compile(r"https?://[a-z0-9.-]+/").match  # no userinfo, no port: nothing for urllib to check
 
 
@@ -25,13 +26,13 @@ class Url:
     __slots__ = ("__dict__", "_text")
 
     def __init__(self, text: str | Url) -> None:
-        """Raises RequirementError where `text` is not `scheme://...` (or `file:...`), or its port is none."""
+        """Raises RequirementError where `text` is not `scheme://host/...` (or `file:...`), or its port is none."""
         self._text: str = text._text if isinstance(text, Url) else text.strip()  # noqa: SLF001  # one of our own
         if is_plain(self._text) and " " not in self._text and self._text.isprintable():
             return  # a page of an index has thousands of these; what prints is neither white space nor control
         try:
             self._parts.port  # noqa: B018  # urllib checks the port when it is asked for
-            whole = bool(self._parts.hostname) or self._parts.scheme == "file"
+            whole = bool(self._parts.hostname) or self._parts.scheme in WITHOUT_HOST
         except ValueError:
             whole = False
         if not whole or not self._parts.scheme or any(c.isspace() or ord(c) < 32 for c in self._text):

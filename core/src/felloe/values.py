@@ -16,7 +16,6 @@ from felloe.url import Url
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
-    from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
     from felloe.progress import Event
@@ -61,7 +60,7 @@ class Request:
     """One requirement, as somebody wrote it (PEP 508 and the forms of the command line).
 
     `name` is normalised (PEP 503). `hashes` are `algorithm:hex`; where there are any, only these bytes will do.
-    `specifier` and `marker` are parsed from `text` when they are first asked for.
+    `text` shows no secret.
     """
 
     text: str
@@ -244,19 +243,12 @@ class Metadata:
 
     @property
     def requires_dist(self) -> tuple[str, ...]:
-        """As written; `requirements` parses them."""
+        """As written; `felloe.parse_pep508` parses one, memoised."""
         return tuple(self.fields.get("requires-dist", ()))
 
     @property
     def provides_extra(self) -> tuple[str, ...]:
         return tuple(self.fields.get("provides-extra", ()))
-
-    @property
-    def requirements(self) -> tuple[Requirement, ...]:
-        """`requires_dist`, parsed (memoised by string). Raises RequirementError at the first that is not PEP 508."""
-        from felloe.request import parse_pep508
-
-        return tuple(parse_pep508(text) for text in self.requires_dist)
 
 
 @frozen(kw_only=True)

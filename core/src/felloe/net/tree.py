@@ -178,8 +178,8 @@ class _Follower:
         """
         if _leaves(len(parts) - 1, target):
             raise ArchiveError(f"holds a link that leaves it: `{what}`")
-        way = self._directories_of(parts[:-1])
-        pending = self._split(target)
+        way = [self._root]
+        pending = self._split("/".join((*parts[:-1], target)))
         links = 1
         while pending:
             part = pending.pop()
@@ -198,14 +198,6 @@ class _Follower:
                         return
             if not way or links > MAX_LINKS:
                 raise ArchiveError(f"holds a link that {'leaves it' if not way else 'never arrives'}: `{what}`")
-
-    def _directories_of(self, parts: tuple[str, ...]) -> list[_Directory]:
-        way = [self._root]
-        for part in parts:
-            child = way[-1].children[part]
-            if isinstance(child, _Directory):
-                way.append(child)
-        return way
 
     def _split(self, target: str) -> list[str]:
         """The parts of `target`, last one first."""
