@@ -314,6 +314,39 @@ async def test_a_sequence_that_fails_when_it_is_read(make: Make, room: Room) -> 
         await call("find", make(lambda _: Late()), room)
 
 
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({1, 2}, "there is a value of type set"),
+        (CIRCLE, "Circular reference detected"),
+        ({(): 1}, "keys must be str, int"),
+    ],
+)
+async def test_what_cannot_be_stored(make: Make, room: Room, value: object, told: str) -> None:
+    wrong = {"at": value}
+    answers: dict[str, object] = {
+        "check_freshness": Fresh(validators=wrong),
+        "fetch": Fetched(path=room.scratch / "file", validators=wrong),
+        "metadata": RawMetadata(bytes=b"", rung="range", validators=wrong),
+    }
+    for hook, answer in answers.items():
+        with pytest.raises(ContractError) as raised:
+            await call(hook, make(lambda _, answer=answer: answer), room)
+        assert f"gave back from `{hook}`: `validators` that cannot be written as JSON: {told}" in str(raised.value)
+
+    with pytest.raises(ContractError, match="gave back from `find`: `locator` that cannot be written as JSON"):
+        dispatch.cache_key(make(lambda _: KEY), lying(DIST, locator=wrong))
+
+
+async def test_a_url_may_be_stored(make: Make, room: Room) -> None:
+    assert await call("check_freshness", make(lambda _: Fresh(validators={"at": URL})), room)
+    assert dispatch.cache_key(make(lambda _: KEY), evolve(DIST, locator={"url": URL})) == KEY
+
+
 # Paths: the core moves what was fetched into the cache, so it must not be what belongs to somebody
 
 

@@ -35,6 +35,9 @@ from tests.fixtures.plugins import NO_FILES, SOURCE, Plugin, Site, changed, make
 
 pytestmark = pytest.mark.anyio
 
+# httpx leaves its generators to the garbage collector where a body is not read to its end, and trio tells of it.
+untidy = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+
 PAGE = "/simple/acme-core/"
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -116,6 +119,12 @@ def source_of(dists: Sequence[Dist]) -> str:
     return source
 
 
+def claiming(answer: str) -> str:
+    """A source whose `claims` gives `answer`, and whose `find` fails."""
+    code = changed("        return None\n", f"        return {answer}\n")
+    return code.replace("raise ProjectNotFound", "1 / 0; ").replace("import CacheKey", "import CacheKey, Claim, Level")
+
+
 # One index after the other
 
 
@@ -177,6 +186,7 @@ async def test_an_error_is_an_error(scene: Scene, status: int, missing: list[int
     assert scene.asked == ([PAGE], [])
 
 
+@untidy
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -219,6 +229,7 @@ async def test_a_page_that_is_none(scene: Scene, page: bytes) -> None:
     assert scene.asked == ([PAGE], [])
 
 
+@untidy
 async def test_a_page_that_is_too_large(scene: Scene) -> None:
     scene.private.page("acme-core", b" " * 2000, JSON)
     limits = Limits(max_page_bytes=1000, max_retry_seconds=0)
@@ -281,7 +292,7 @@ async def test_of_a_batch_each_name_goes_its_own_way(scene: Scene) -> None:
 
     assert isinstance(outcomes["acme-core"].error, NetworkError)
     assert outcomes["other"].value.dist.source == "public"
-    assert sorted(scene.private.paths)[0] == PAGE
+    assert PAGE in scene.private.paths
     assert not any("acme" in path for path in scene.public.paths)
 
 
@@ -361,9 +372,7 @@ def configured(folder: Path, text: str) -> Config:
     return Config.load(environ={**NO_FILES, "FELLOE_CACHE_DIR": str(folder / "cache")}, cwd=folder)
 
 
-async def test_what_is_ambiguous_is_not_asked_until_a_line_settles_it(
-    scene: Scene, tmp_path: Path, wheel: Path
-) -> None:
+async def test_nobody_is_asked_until_a_line_settles_it(scene: Scene, tmp_path: Path, wheel: Path) -> None:
     scene.private.add(wheel)
     text = AMBIGUOUS.format(private=scene.private.index_url, public=scene.public.index_url)
 
@@ -381,8 +390,7 @@ async def test_what_is_ambiguous_is_not_asked_until_a_line_settles_it(
 
 
 async def test_a_plugin_and_an_index_with_an_equal_right(scene: Scene, site: Site) -> None:
-    claim = 'from felloe.plugin import Claim, Level; return Claim(Level.NAMESPACE, "of Acme")'
-    code = changed("def claims(self, request):\n        return None", f"def claims(self, request):\n        {claim}")
+    code = claiming("Claim(Level.NAMESPACE, 'of Acme')")
     site.install(Plugin("felloe-acme", kinds={"acme": "acme:Source"}, modules={"acme": code}))
 
     with pytest.raises(AmbiguousSourceError) as raised:
@@ -396,14 +404,13 @@ async def test_a_plugin_and_an_index_with_an_equal_right(scene: Scene, site: Sit
 # A broken plugin, which may be the one that owns the name
 
 CORP = SourceSettings(name="corp", kind="acme", origin="pyproject.toml")
+NEEDS_TOKEN = changed("        self.settings = settings\n", "        settings['token']\n")
 LOST = [
     pytest.param("raise RuntimeError('no licence')", (), "no licence", id="cannot be imported"),
     pytest.param(changed("api = 1", "api = 2"), (), "version 2 of the plugin API", id="of another API"),
     pytest.param(changed("def claims", "def claim"), (), "there is no hook `claim`", id="of another form"),
-    pytest.param(
-        changed("        self.settings = settings\n", "        settings['token']\n"), (CORP,), "'token'", id="not configured"
-    ),
-]  # fmt: skip
+    pytest.param(NEEDS_TOKEN, (CORP,), "'token'", id="not configured"),
+]
 
 
 def break_plugin(site: Site, code: str) -> None:
@@ -474,17 +481,12 @@ async def test_a_name_pinned_to_a_broken_plugin_says_why_it_is_not_there(scene: 
     assert scene.asked == ([], [])
 
 
-CLAIMS = "def claims(self, request):\n        return None"
-FALLBACK = 'def claims(self, request):\n        return Claim(Level.FALLBACK, "any")\n'
 FAILS_LATE = [
-    pytest.param(changed(CLAIMS, "def claims(self, request):\n        return 1 / 0"), PluginError, id="fails to claim"),
-    pytest.param(changed(CLAIMS, "def claims(self, request):\n        return True"), ContractError, id="lies in a claim"),
-    pytest.param(
-        changed(CLAIMS, FALLBACK).replace("import CacheKey", "import Claim, Level, CacheKey").replace("raise Project", "1 / 0; "),
-        PluginError,
-        id="fails to find",
-    ),
-]  # fmt: skip
+    pytest.param(claiming("1 / 0"), PluginError, id="fails to claim"),
+    pytest.param(claiming("True"), ContractError, id="lies in a claim"),
+    pytest.param(claiming("Claim(Level.FALLBACK, 'any')"), PluginError, id="fails to find what any index may know"),
+    pytest.param(claiming("Claim(Level.NAMESPACE, 'own')"), PluginError, id="fails to find what is its own"),
+]
 
 
 @pytest.mark.parametrize(("code", "error"), FAILS_LATE)
@@ -547,20 +549,20 @@ class Source:
 
 
 @pytest.mark.parametrize("hook", ["fetch", "check_freshness"])
-async def test_a_file_outside_scratch_stays_where_it_is(scene: Scene, site: Site, wheel: Path, hook: str) -> None:
+def test_a_file_outside_scratch_stays_where_it_is(scene: Scene, site: Site, wheel: Path, hook: str) -> None:
     site.install(Plugin("felloe-thief", kinds={"thief": "thief:Source"}, modules={"thief": THIEF}))
     before = wheel.read_bytes()
 
-    def thief(steals: str) -> Config:
+    def open_database(steals: str) -> BlockingDatabase:
         settings = {"path": wheel, "steals": steals}
-        return scene.config(SourceSettings(name="thief", kind="thief", settings=settings))
+        config = scene.config(SourceSettings(name="thief", kind="thief", settings=settings))
+        return BlockingDatabase(config, sources=installed(site))
 
-    async with Database(thief("" if hook == "check_freshness" else hook), sources=installed(site)) as database:
-        if hook == "check_freshness":
-            assert (await database.wheel("acme-core")).path.read_bytes() == before
-    async with Database(thief(hook), sources=installed(site)) as database:
-        with pytest.raises(ContractError, match=f"`thief` gave back from `{hook}`"):
-            await database.wheel("acme-core")
+    if hook == "check_freshness":
+        with open_database("nothing") as database:
+            assert database.wheel("acme-core").path.read_bytes() == before
+    with open_database(hook) as database, pytest.raises(ContractError, match=f"`thief` gave back from `{hook}`"):
+        database.wheel("acme-core")
 
     assert wheel.read_bytes() == before
     assert scene.asked == ([], [])
@@ -611,11 +613,11 @@ def test_at_the_command_line(scene: Scene, site: Site) -> None:
 
     broken = site.python(run, **environ)
 
-    assert broken.returncode == 1
+    assert broken.stdout == ""
     assert "of felloe-acme 1.0 cannot be loaded: RuntimeError: no licence" in broken.stderr
     assert scene.asked == ([], [])
 
     disabled = site.python(run, **environ, FELLOE_DISABLE="acme")
 
-    assert disabled.returncode == 0, disabled.stderr
+    assert "acme-core" in disabled.stdout, disabled.stderr
     assert scene.private.paths[0] == scene.public.paths[0] == PAGE

@@ -491,6 +491,7 @@ NAMES = {
     "dot-dot at the end": ("a/..", "leads out"),
     "only a dot": (".", "without a name"),
     "too long for a system": ("a/" * 2500 + "b", "5001 characters"),
+    "too deep": ("a/" * 200 + "b", "a path of 201 names"),
     "too long for a file": ("n" * 300, "cannot be used here: `nnnn"),
 }
 

@@ -24,7 +24,7 @@ from felloe.net.download import Downloads
 from felloe.net.pages import Pages
 from felloe.progress import Event, Reporter, SilentReporter
 from felloe.registry import Registry, load_registry
-from felloe.stepping import must_not_step, work
+from felloe.stepping import is_stepping, must_not_step, work
 from felloe.values import Answer, Effort, Interpreter, Json, Outcome, Wheel
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class Database(Line):
         """What the cache knows."""
         return self._parts.records
 
-    async def interpreter(self) -> Interpreter:
-        """The interpreter asked about. Raises InterpreterError."""
+    def interpreter(self) -> Interpreter:
+        """The interpreter asked about; it is started, and waited for, where it is not known. Raises InterpreterError."""
         if self._interpreter is None:
             remembered = _Remembered(self._layout, self._store)
             self._interpreter = describe(self.config.python, remembered, os.environ)
@@ -180,9 +180,19 @@ class Database(Line):
             records=Records(self._layout, self._store, self._report),
             archives=Archives(self._layout, self._store),
             interpreter=self.interpreter,
+            know_interpreter=self._know_interpreter,
             clock=self._clock,
             newer_than=self._newer_than(self._clock()),
         )
+
+    async def _know_interpreter(self) -> None:
+        """Has `interpreter` answer at once from now on: what it may wait for, it waits for on a thread."""
+        if is_stepping():
+            self.interpreter()
+        elif self._interpreter is None:
+            from anyio.to_thread import run_sync
+
+            await run_sync(self.interpreter)
 
     def _root(self) -> Path:
         if self.config.cache_dir is not None:

@@ -54,11 +54,11 @@ class BlockingDatabase:
 
     def select(self, dists: Sequence[Dist], request: str | Request) -> Dist:
         """See Database.select."""
-        return self._finish(lambda: self.database.select(dists, request))
+        return self.database.select(dists, request)
 
     def interpreter(self) -> Interpreter:
         """See Database.interpreter."""
-        return self._finish(self.database.interpreter)
+        return self.database.interpreter()
 
     def metadata(self, item: Item, *, effort: Effort = "build") -> Answer:
         """See Database.metadata."""

@@ -71,7 +71,8 @@ class Parts:
     services: Services
     records: Records
     archives: Archives
-    interpreter: Callable[[], Awaitable[Interpreter]]
+    interpreter: Callable[[], Interpreter]
+    know_interpreter: Callable[[], Awaitable[None]]
     clock: Callable[[], float]
     newer_than: Callable[[str | None], float | None]
 
@@ -128,9 +129,12 @@ class Line:
                     unknown.append(str(error))
         raise ProjectNotFound("; ".join(unknown), hint="check the name and the index", project=request.name)
 
-    async def select(self, dists: Sequence[Dist], request: str | Request) -> Dist:
-        """The one of `dists` that answers `request` in the environment asked about. Raises NoMatchError."""
-        return select(dists, self._request(request), await self._parts.interpreter(), self._parts.config.policy)
+    def select(self, dists: Sequence[Dist], request: str | Request) -> Dist:
+        """The one of `dists` that answers `request` in the environment asked about. Raises NoMatchError.
+
+        Asks the interpreter, once, where it is not known yet.
+        """
+        return select(dists, self._request(request), self._parts.interpreter(), self._parts.config.policy)
 
     async def metadata(self, item: Item, *, effort: Effort = "build") -> Answer:
         """Metadata by the first rung that answers; `effort` bounds how far to go.
@@ -182,7 +186,9 @@ class Line:
             return self._at(request, item)
         request = self._request(item)
         self._check_hash_rules(request)
-        return self._at(request, await self.select(await self.find(request), request))
+        dists = await self.find(request)
+        await self._parts.know_interpreter()
+        return self._at(request, self.select(dists, request))
 
     def _check_hash_rules(self, request: Request) -> None:
         if self._parts.config.policy.require_hashes and not request.hashes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
@@ -12,7 +13,21 @@ from typing import Any
 from felloe.errors import ContractError, FelloeError, PluginError
 from felloe.registry import Instance, told_by
 from felloe.stepping import NotSteppable
-from felloe.values import CacheKey, Claim, Context, Dist, Entry, Fetched, Fresh, Level, RawMetadata, Request, Stale
+from felloe.url import Url
+from felloe.values import (
+    CacheKey,
+    Claim,
+    Context,
+    Dist,
+    Entry,
+    Fetched,
+    Fresh,
+    Json,
+    Level,
+    RawMetadata,
+    Request,
+    Stale,
+)
 
 __all__ = ["address", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
 
@@ -66,6 +81,8 @@ async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dis
 
 
 def cache_key(source: Instance, dist: Dist) -> CacheKey:
+    # Of the thousands that `find` may give, the locator of this one will be stored.
+    _check_json(source, "find", "locator", dist.locator)
     key: CacheKey = _call(source, "cache_key", dist=dist)
     _check(source, "cache_key", key, CacheKey)
     return key
@@ -121,6 +138,8 @@ def _check(source: Instance, hook: str, value: object, expected: type | UnionTyp
         raise _broken(source, hook, f"{type(value).__name__}, not {_name_of(expected)}")
     if type(value) in FIELDS:
         _check_fields(source, hook, type(value), [value])
+    if isinstance(value, Fresh | Fetched | RawMetadata):
+        _check_json(source, hook, "validators", value.validators)
 
 
 def _check_fields(source: Instance, hook: str, cls: type, values: Sequence[object]) -> None:
@@ -130,6 +149,19 @@ def _check_fields(source: Instance, hook: str, cls: type, values: Sequence[objec
             if not issubclass(given, expected):
                 what = f"a {cls.__name__} whose `{field}` is {given.__name__}, not {_name_of(expected)}"
                 raise _broken(source, hook, what)
+
+
+def _check_json(source: Instance, hook: str, field: str, value: Mapping[str, Json]) -> None:
+    try:
+        json.dumps(dict(value), default=_redacted)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _broken(source, hook, f"`{field}` that cannot be written as JSON: {error}") from error
+
+
+def _redacted(value: object) -> str:
+    if isinstance(value, Url):
+        return str(value)
+    raise TypeError(f"there is a value of type {type(value).__name__}")
 
 
 def _check_fetched(source: Instance, hook: str, fetched: Fetched, ctx: Context) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["NotSteppable", "must_not_step", "step", "work"]
+__all__ = ["NotSteppable", "is_stepping", "must_not_step", "step", "work"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,11 @@ async def work() -> None:
     """The door to everything that waits or changes something: suspends while stepping, else returns at once."""
     if _state.active:
         await _suspend()
+
+
+def is_stepping() -> bool:
+    """Whether this thread is stepping."""
+    return _state.active
 
 
 def must_not_step() -> None:

@@ -18,6 +18,7 @@ Kind = Literal["file", "directory", "symlink", "hardlink"]
 
 CHUNK = 256 * 1024
 MAX_NAME = 4096  # characters: what Linux opens at most
+MAX_DEPTH = 200  # folders in one another: shutil.rmtree calls itself for each before Python 3.13
 MAX_SHOWN = 200
 HINT = "the archive is damaged or was made to do harm: do not use it, and tell whoever publishes it"
 DRIVE = re.compile("[A-Za-z]:")
@@ -54,6 +55,8 @@ def safe_parts(name: str) -> tuple[str, ...]:
         raise ArchiveError(f"holds an absolute path: `{shown(name)}`")
     if ".." in parts or os.sep in "".join(parts):
         raise ArchiveError(f"holds a path that leads out of its folder: `{shown(name)}`")
+    if len(parts) > MAX_DEPTH:
+        raise ArchiveError(f"holds a path of {len(parts)} names: `{shown(name)}`")
     return parts
 
 

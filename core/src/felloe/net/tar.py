@@ -42,7 +42,7 @@ EXTENSIONS = {*LONG_NAMES, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGL
 # A name, a link's target, pax records for the member and for all: no tool writes more before one member.
 MAX_EXTENSIONS = 4
 MAX_EXTENSION = 1024 * 1024
-MAX_ALL_EXTENSIONS = 64 * 1024 * 1024
+MAX_ALL_EXTENSIONS = 32 * 1024 * 1024
 MAX_PADDING = 64 * 1024 * 1024
 
 PAX_RECORD = re.compile(rb"([0-9]{1,8}) ")

@@ -1,0 +1,323 @@
+"""Whether what felloe reads out of an sdist, without building it, is what its build backend says.
+
+    python benchmarks/static_metadata.py [--json] [NAME==VERSION ...]
+
+The Database is asked with `--no-binary :all:`. Each answer has to come by a static rung, and no sdist may be unpacked to
+disk for it. The same sdist is then unpacked, and its backend asked for METADATA by `build` in an isolated environment.
+
+Two sets of requirements are the same where they are so as text, with the names of projects and extras normalised and
+the parts of a specifier in order, or else where in every environment of a grid (versions of Python, platforms, machines,
+implementations, extras) the same ones are called for: `(A or B) and C` may be written in many ways.
+
+Exits 1 where an answer differs or could not be had. Needs `felloe`, `build`, and an index; takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+from build import BuildBackendException, BuildException
+from build.util import project_wheel_metadata
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from felloe import Answer, BlockingDatabase, Config, FelloeError, Metadata, Outcome
+from felloe.net.archive import unpack
+
+PROJECTS = (
+    # hatchling
+    "hatchling==1.25.0",
+    "attrs==24.2.0",
+    "httpx==0.27.2",
+    "pydantic==2.8.2",
+    "virtualenv==20.26.3",
+    "scikit-build-core==0.11.5",
+    # flit-core
+    "flit-core==3.9.0",
+    "build==1.2.1",
+    "click==8.1.8",
+    "flask==3.0.3",
+    "jinja2==3.1.4",
+    "packaging==24.1",
+    # setuptools, with a [project] table
+    "aiohttp==3.12.15",
+    "anyio==4.4.0",
+    "anyio==4.9.0",
+    "django==5.2.4",
+    "ipython==8.26.0",
+    "networkx==3.3",
+    "pytest==8.3.2",
+    "setuptools==72.1.0",
+    "twine==5.1.1",
+    # poetry-core
+    "poetry==2.1.3",
+    "tomlkit==0.13.3",
+    # pdm-backend
+    "fastapi==0.112.0",
+    "pdm==2.22.0",
+    # meson-python
+    "meson-python==0.16.0",
+    "meson-python==0.18.0",
+    # scikit-build-core
+    "boost-histogram==1.5.2",
+    "nanobind==2.7.0",
+)
+RUNGS = frozenset({"pkg-info", "pyproject"})
+BUILDS_AT_ONCE = 2
+SAME = "same"
+
+PYTHONS = [f"3.{minor}.{patch}" for minor in range(6, 16) for patch in (0, 5)]
+PLATFORMS = [
+    {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"},
+    {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
+    {"sys_platform": "cygwin", "platform_system": "CYGWIN_NT", "os_name": "posix"},
+    {"sys_platform": "emscripten", "platform_system": "Emscripten", "os_name": "posix"},
+]
+MACHINES = ["x86_64", "aarch64", "arm64", "AMD64"]
+IMPLEMENTATIONS = [("cpython", "CPython"), ("pypy", "PyPy")]
+
+
+@frozen(kw_only=True)
+class Said:
+    """What decides a resolution, normalised."""
+
+    name: str
+    version: Version
+    requires_dist: frozenset[str]
+    requires_python: SpecifierSet
+    provides_extra: frozenset[str]
+
+
+@frozen(kw_only=True)
+class Row:
+    """One sdist: `verdict` is "same" or says what is wrong, `details` are the differences."""
+
+    project: str
+    backend: str = ""
+    rung: str = ""
+    requires: int = 0
+    extras: int = 0
+    verdict: str
+    details: list[str] = field(factory=list)
+
+
+def main() -> int:
+    options = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = compare_all(options.projects or PROJECTS, Path(folder))
+    print(json.dumps({"schema": 1, "rows": [asdict(row) for row in rows]}, indent=2) if options.json else table(rows))
+    return int(any(row.verdict != SAME for row in rows))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares felloe's static metadata with those of build backends.")
+    parser.add_argument("projects", nargs="*", metavar="NAME==VERSION")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser.parse_args()
+
+
+def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:
+    """A Row for each project, in their order; `folder` is empty."""
+    config = Config.load(no_binary=[":all:"], cache_dir=folder / "cache")
+    with BlockingDatabase(config) as database, ThreadPoolExecutor(BUILDS_AT_ONCE) as threads:
+        with unpacking() as unpacked:
+            outcomes = {str(outcome.item): outcome for outcome in database.metadata_many(projects)}
+        if unpacked:
+            raise SystemExit(f"felloe unpacked sdists to disk: {', '.join(unpacked)}")
+        archives = {project: archive_of(database, outcome) for project, outcome in outcomes.items()}
+        with unpacking() as unpacked:
+            trees = {p: unpack(path, path.name, new(folder / p)) for p, path in archives.items() if path}
+        if len(set(unpacked)) < len(trees):
+            raise SystemExit("what is unpacked to disk is not seen here, so that nothing is shown by seeing none")
+        return list(threads.map(lambda project: compare(outcomes[project], trees.get(project)), projects))
+
+
+def archive_of(database: BlockingDatabase, outcome: Outcome) -> Path | None:
+    if outcome.error is not None:
+        return None
+    dist = outcome.value.dist
+    return database.database.cache.archive(dist.content.removeprefix("sha256:"), dist.filename)
+
+
+def new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+# What is written to disk, seen by an audit hook, which cannot be taken away again
+
+written: list[Path] = []
+
+
+def note_writing(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        written.append(Path(arguments[0]))
+
+
+@contextmanager
+def unpacking() -> Iterator[list[str]]:
+    """The folders, below which the first member to be read of an sdist was written; complete at the end of `with`."""
+    found: list[str] = []
+    written.clear()
+    yield found
+    found += [str(path.parent) for path in written if path.name in {"PKG-INFO", "pyproject.toml"}]
+
+
+# One sdist
+
+
+def compare(outcome: Outcome, tree: Path | None) -> Row:
+    if tree is None:
+        return Row(project=str(outcome.item), verdict=f"no answer: {outcome.error}")
+    answer: Answer = outcome.value
+    row = Row(
+        project=str(outcome.item),
+        backend=backend_of(tree),
+        rung=answer.rung,
+        requires=len(answer.metadata.requires_dist),
+        extras=len(answer.metadata.provides_extra),
+        verdict=SAME,
+    )
+    if answer.rung not in RUNGS:
+        return evolve(row, verdict=f"not static: {answer.rung}")
+    try:
+        built = said_by_backend(tree)
+    except (BuildException, BuildBackendException, subprocess.CalledProcessError) as error:
+        return evolve(row, verdict="not compared: the build failed", details=[str(error)])
+    details = differences(said_by_felloe(answer.metadata), built)
+    return evolve(row, verdict="differs", details=details) if details else row
+
+
+def backend_of(tree: Path) -> str:
+    import tomllib
+
+    document = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(document["build-system"].get("build-backend", "setuptools.build_meta:__legacy__"))
+
+
+def said_by_felloe(metadata: Metadata) -> Said:
+    return said(
+        (metadata.name, metadata.version, metadata.requires_python),
+        metadata.requires_dist,
+        metadata.provides_extra,
+    )
+
+
+def said_by_backend(tree: Path) -> Said:
+    found = project_wheel_metadata(tree)
+    return said(
+        (found["Name"], found["Version"], found.get("Requires-Python")),
+        found.get_all("Requires-Dist") or (),
+        found.get_all("Provides-Extra") or (),
+    )
+
+
+def said(single: tuple[str, str, str | None], requirements: Iterable[str], extras: Iterable[str]) -> Said:
+    name, version, requires_python = single
+    return Said(
+        name=canonicalize_name(name),
+        version=Version(version),
+        requires_dist=frozenset(map(normalised, requirements)),
+        requires_python=SpecifierSet(requires_python or ""),
+        provides_extra=frozenset(map(canonicalize_name, extras)),
+    )
+
+
+def normalised(text: str) -> str:
+    """Extras in markers are normalised by packaging itself, which also sorts the parts of a specifier."""
+    requirement = Requirement(text)
+    requirement.name = canonicalize_name(requirement.name)
+    requirement.extras = {canonicalize_name(extra) for extra in requirement.extras}
+    return str(requirement)
+
+
+def differences(ours: Said, theirs: Said) -> list[str]:
+    """What differs, a line each: of what felloe says and what the backend says."""
+    found = [
+        f"{key}: felloe `{getattr(ours, key)}`, backend `{getattr(theirs, key)}`"
+        for key in ("name", "version", "requires_python")
+        if getattr(ours, key) != getattr(theirs, key)
+    ]
+    found += in_one_only("provides_extra", ours.provides_extra, theirs.provides_extra)
+    if not mean_the_same(ours, theirs):
+        found += in_one_only("requires_dist", ours.requires_dist, theirs.requires_dist)
+    return found
+
+
+def in_one_only(key: str, ours: frozenset[str], theirs: frozenset[str]) -> list[str]:
+    return [
+        *(f"{key}: only felloe has `{value}`" for value in sorted(ours - theirs)),
+        *(f"{key}: only the backend has `{value}`" for value in sorted(theirs - ours)),
+    ]
+
+
+def mean_the_same(ours: Said, theirs: Said) -> bool:
+    """Whether the requirements that are not the same as text are called for in the same environments."""
+    one = list(map(Requirement, ours.requires_dist - theirs.requires_dist))
+    other = list(map(Requirement, theirs.requires_dist - ours.requires_dist))
+    if not one and not other:
+        return True
+    extras = ours.provides_extra | theirs.provides_extra
+    return all(called_for(one, where) == called_for(other, where) for where in environments(extras))
+
+
+def called_for(requirements: Iterable[Requirement], environment: Mapping[str, str]) -> set[str]:
+    """Those whose marker holds in `environment`, without it."""
+    return {
+        without_marker(requirement)
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(dict(environment))
+    }
+
+
+def without_marker(requirement: Requirement) -> str:
+    return str(requirement).partition(";")[0].strip()
+
+
+def environments(extras: Iterable[str]) -> Iterator[dict[str, str]]:
+    combinations = product(["", *sorted(extras)], PYTHONS, PLATFORMS, MACHINES, IMPLEMENTATIONS)
+    for extra, python, platform, machine, (implementation, long_name) in combinations:
+        yield {
+            "extra": extra,
+            "python_version": python.rpartition(".")[0],
+            "python_full_version": python,
+            **platform,
+            "platform_machine": machine,
+            "implementation_name": implementation,
+            "platform_python_implementation": long_name,
+        }
+
+
+# For people
+
+
+def table(rows: Sequence[Row]) -> str:
+    heads = ("project", "backend", "rung", "requires", "extras", "verdict")
+    cells = [heads, *(tuple(str(getattr(row, head)) for head in heads) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+    for line, row in zip(list(lines[1:]), rows, strict=True):
+        position = lines.index(line) + 1
+        lines[position:position] = [f"    {detail}" for detail in row.details]
+    good = sum(row.verdict == SAME for row in rows)
+    return "\n".join([*lines, "", f"{good} of {len(rows)} are the same"])
+
+
+if __name__ == "__main__":
+    sys.addaudithook(note_writing)
+    sys.exit(main())
