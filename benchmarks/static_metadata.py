@@ -2,12 +2,13 @@
 
     python benchmarks/static_metadata.py [--json] [NAME==VERSION ...]
 
-The Database is asked with `--no-binary :all:`. Each answer has to come by a static rung, and no sdist may be unpacked to
-disk for it. The same sdist is then unpacked, and its backend asked for METADATA by `build` in an isolated environment.
+The Database is asked with `--no-binary :all:`. Each answer has to come by a static rung, and no sdist may be unpacked
+to disk for it. The same sdist is then unpacked, and its backend asked for METADATA by `build` in an environment of its
+own.
 
 Two sets of requirements are the same where they are so as text, with the names of projects and extras normalised and
-the parts of a specifier in order, or else where in every environment of a grid (versions of Python, platforms, machines,
-implementations, extras) the same ones are called for: `(A or B) and C` may be written in many ways.
+the parts of a specifier in order. Markers may be written in many ways: what is not the same as text is so where it is
+called for in the same environments of a grid (versions of Python, platforms, machines, implementations, extras).
 
 Exits 1 where an answer differs or could not be had. Needs `felloe`, `build`, and an index; takes a few minutes.
 """
@@ -20,6 +21,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import tomllib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,12 +33,13 @@ from typing import Any
 from attrs import asdict, evolve, field, frozen
 from build import BuildBackendException, BuildException
 from build.util import project_wheel_metadata
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from felloe import Answer, BlockingDatabase, Config, FelloeError, Metadata, Outcome
+from felloe import Answer, BlockingDatabase, Config, Metadata, Outcome
 from felloe.net.archive import unpack
 
 PROJECTS = (
@@ -79,6 +83,8 @@ PROJECTS = (
 RUNGS = frozenset({"pkg-info", "pyproject"})
 BUILDS_AT_ONCE = 2
 SAME = "same"
+
+Condition = tuple[str, Marker | None]  # a requirement without its marker, and the marker
 
 PYTHONS = [f"3.{minor}.{patch}" for minor in range(6, 16) for patch in (0, 5)]
 PLATFORMS = [
@@ -134,17 +140,28 @@ def arguments() -> argparse.Namespace:
 def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:
     """A Row for each project, in their order; `folder` is empty."""
     config = Config.load(no_binary=[":all:"], cache_dir=folder / "cache")
-    with BlockingDatabase(config) as database, ThreadPoolExecutor(BUILDS_AT_ONCE) as threads:
+    with BlockingDatabase(config) as database:
         with unpacking() as unpacked:
             outcomes = {str(outcome.item): outcome for outcome in database.metadata_many(projects)}
         if unpacked:
             raise SystemExit(f"felloe unpacked sdists to disk: {', '.join(unpacked)}")
-        archives = {project: archive_of(database, outcome) for project, outcome in outcomes.items()}
-        with unpacking() as unpacked:
-            trees = {p: unpack(path, path.name, new(folder / p)) for p, path in archives.items() if path}
-        if len(set(unpacked)) < len(trees):
-            raise SystemExit("what is unpacked to disk is not seen here, so that nothing is shown by seeing none")
+        archives = {project: archive for project in projects if (archive := archive_of(database, outcomes[project]))}
+        trees = unpacked_below(folder, archives)
+    with ThreadPoolExecutor(BUILDS_AT_ONCE) as threads:
         return list(threads.map(lambda project: compare(outcomes[project], trees.get(project)), projects))
+
+
+def unpacked_below(folder: Path, archives: Mapping[str, Path]) -> dict[str, Path]:
+    """The tree of each archive. Stops where that goes unseen: not to have seen felloe unpack would show nothing."""
+    trees = {}
+    for project, archive in archives.items():
+        into = folder / project
+        into.mkdir()
+        with unpacking() as unpacked:
+            trees[project] = unpack(archive, archive.name, into)
+        if not unpacked:
+            raise SystemExit(f"`{archive.name}` was unpacked to disk, and it was not seen")
+    return trees
 
 
 def archive_of(database: BlockingDatabase, outcome: Outcome) -> Path | None:
@@ -152,11 +169,6 @@ def archive_of(database: BlockingDatabase, outcome: Outcome) -> Path | None:
         return None
     dist = outcome.value.dist
     return database.database.cache.archive(dist.content.removeprefix("sha256:"), dist.filename)
-
-
-def new(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 # What is written to disk, seen by an audit hook, which cannot be taken away again
@@ -204,8 +216,6 @@ def compare(outcome: Outcome, tree: Path | None) -> Row:
 
 
 def backend_of(tree: Path) -> str:
-    import tomllib
-
     document = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))
     return str(document["build-system"].get("build-backend", "setuptools.build_meta:__legacy__"))
 
@@ -221,7 +231,7 @@ def said_by_felloe(metadata: Metadata) -> Said:
 def said_by_backend(tree: Path) -> Said:
     found = project_wheel_metadata(tree)
     return said(
-        (found["Name"], found["Version"], found.get("Requires-Python")),
+        (found["Name"], found["Version"], found["Requires-Python"] if "Requires-Python" in found else None),
         found.get_all("Requires-Dist") or (),
         found.get_all("Provides-Extra") or (),
     )
@@ -268,25 +278,25 @@ def in_one_only(key: str, ours: frozenset[str], theirs: frozenset[str]) -> list[
 
 def mean_the_same(ours: Said, theirs: Said) -> bool:
     """Whether the requirements that are not the same as text are called for in the same environments."""
-    one = list(map(Requirement, ours.requires_dist - theirs.requires_dist))
-    other = list(map(Requirement, theirs.requires_dist - ours.requires_dist))
+    one = conditions(ours.requires_dist - theirs.requires_dist)
+    other = conditions(theirs.requires_dist - ours.requires_dist)
     if not one and not other:
         return True
     extras = ours.provides_extra | theirs.provides_extra
     return all(called_for(one, where) == called_for(other, where) for where in environments(extras))
 
 
-def called_for(requirements: Iterable[Requirement], environment: Mapping[str, str]) -> set[str]:
-    """Those whose marker holds in `environment`, without it."""
-    return {
-        without_marker(requirement)
-        for requirement in requirements
-        if requirement.marker is None or requirement.marker.evaluate(dict(environment))
-    }
+def conditions(texts: Iterable[str]) -> list[Condition]:
+    return [condition(Requirement(text)) for text in sorted(texts)]
 
 
-def without_marker(requirement: Requirement) -> str:
-    return str(requirement).partition(";")[0].strip()
+def condition(requirement: Requirement) -> Condition:
+    marker, requirement.marker = requirement.marker, None
+    return str(requirement), marker
+
+
+def called_for(conditions: Iterable[Condition], environment: Mapping[str, str]) -> set[str]:
+    return {text for text, marker in conditions if marker is None or marker.evaluate(dict(environment))}
 
 
 def environments(extras: Iterable[str]) -> Iterator[dict[str, str]]:
@@ -311,13 +321,12 @@ def table(rows: Sequence[Row]) -> str:
     cells = [heads, *(tuple(str(getattr(row, head)) for head in heads) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-    for line, row in zip(list(lines[1:]), rows, strict=True):
-        position = lines.index(line) + 1
-        lines[position:position] = [f"    {detail}" for detail in row.details]
+    blocks = ["\n    ".join([line, *row.details]) for line, row in zip(lines[1:], rows, strict=True)]
     good = sum(row.verdict == SAME for row in rows)
-    return "\n".join([*lines, "", f"{good} of {len(rows)} are the same"])
+    return "\n".join([lines[0], *blocks, "", f"{good} of {len(rows)} are the same"])
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # backends have much to say about old projects
     sys.addaudithook(note_writing)
     sys.exit(main())

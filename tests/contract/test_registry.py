@@ -97,7 +97,7 @@ def test_a_good_plugin_has_its_hooks(site: Site) -> None:
         pytest.param(
             SOURCE + "\n    @hookimpl(optionalhook=True)\n    async def later(self, job): ...\n", id="optional"
         ),
-        pytest.param(SOURCE + "\n    @property\n    def token(self):\n        return self._token\n", id="a property"),
+        pytest.param(SOURCE + "\n    @property\n    def token(self):\n        return self.name\n", id="a property"),
         pytest.param(SOURCE + "\n    def __eq__(self, other):\n        return True\n", id="no hash"),
         pytest.param(changed(HEAD, "class Made:\n") + FACTORY, id="a factory"),
     ],
@@ -147,6 +147,9 @@ DOES_NOT_KEEP_THE_CONTRACT = [
     pytest.param(changed("def claims", "async def claims"), "`claims` has to be a plain function", id="async"),
     pytest.param(changed("raise ProjectNotFound", "yield"), "`find` has to be `async def`", id="async generator"),
     pytest.param(changed(ADDRESS, WRAPPER), "`address` is a wrapper", id="wrapper"),
+    pytest.param(
+        SOURCE + "\n    def __dir__(self):\n        raise OSError('no keyring')\n", "OSError: no", id="unreadable"
+    ),
 ]
 CANNOT_BE_MADE = [
     pytest.param(made_by("raise RuntimeError('no keyring')"), RuntimeError, "RuntimeError: no keyring", id="raises"),

@@ -105,6 +105,11 @@ class Database(Line):
         return self._run
 
     @property
+    def services(self) -> Services:
+        """What contexts are made of."""
+        return self._parts.services
+
+    @property
     def records(self) -> Records:
         """What the cache knows."""
         return self._parts.records

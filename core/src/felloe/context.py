@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Self
 
 from attrs import frozen
 
+from felloe.cache.kept import holding
 from felloe.cache.layout import Layout, key_part
 from felloe.cache.run import Run
 from felloe.cache.store import Store
+from felloe.command import Bounds, run_command
+from felloe.errors import OfflineError
 from felloe.flights import Memory
 from felloe.net.download import Downloads
 from felloe.net.pages import Asked, Pages
 from felloe.progress import Event
-from felloe.stepping import must_not_step
+from felloe.stepping import must_not_step, work
 from felloe.url import Url
-from felloe.values import Entry, Fetched, Fresh, Json, Page, RawMetadata, Stale
+from felloe.values import Completed, Entry, Fetched, Fresh, Json, Page, RawMetadata, Stale
 
 __all__ = ["ItemContext", "Owner", "Services"]
 
@@ -68,6 +72,25 @@ class ItemContext:
     def memo(self, *key: str) -> ItemMemo:
         path = self._services.layout.memo(self._owner.kind, self._owner.address, key)
         return ItemMemo(self._services.store, path)
+
+    def keep(self, *key: str) -> AbstractAsyncContextManager[Path]:
+        services = self._services
+        folder = services.layout.kept(self._owner.kind, self._owner.address, key)
+        return holding(services.layout, services.run, folder, services.report)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        network: bool,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600.0,  # noqa: ASYNC109  # the program's, in seconds
+    ) -> Completed:
+        await work()
+        if network and self.offline:
+            raise OfflineError(f"`{argv[0]}` needs the network, which is off", hint="run without --offline once")
+        return await run_command(argv, cwd=cwd or self.scratch, env=env, bounds=Bounds(seconds=timeout))
 
     async def once(self, key: str, fn: Callable[[], Awaitable[Any]]) -> Any:
         return await self._services.memory.once((self._owner.name, key), fn)

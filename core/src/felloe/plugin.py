@@ -24,6 +24,7 @@ from felloe.url import Url
 from felloe.values import (
     CacheKey,
     Claim,
+    Completed,
     Context,
     Dist,
     Entry,
@@ -44,6 +45,7 @@ __all__ = [
     "ArchiveError",
     "CacheKey",
     "Claim",
+    "Completed",
     "ConfigError",
     "Context",
     "Dist",

@@ -213,7 +213,7 @@ def _implementations(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl
         manager.register(source)
     except pluggy.PluginValidationError as error:
         raise _not_kept(kind, str(error).strip().splitlines()[-1]) from error
-    except Exception as error:  # pluggy before 1.7 asks for the value of every property
+    except Exception as error:  # to find hooks, pluggy asks for every name, before 1.7 also for every value
         raise _not_kept(kind, told_by(error)) from error
     callers = manager.get_hookcallers(source) or ()
     return {caller.name: implementation for caller in callers for implementation in caller.get_hookimpls()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -24,6 +25,7 @@ __all__ = [
     "Answer",
     "CacheKey",
     "Claim",
+    "Completed",
     "Context",
     "Dist",
     "DistKind",
@@ -282,6 +284,15 @@ class Outcome:
     error: Exception | None = None
 
 
+@frozen(kw_only=True)
+class Completed:
+    """A program that ended: its exit code (negative: the signal that ended it) and what it printed."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
 class Http(Protocol):
     """HTTP for sources: authentication, retries, limits, offline, redaction and a cache for pages come with it."""
 
@@ -344,6 +355,26 @@ class Context(Protocol):
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 
         `size` is that of the file in bytes, where it is known; it saves one request.
+        """
+        ...
+
+    def keep(self, *key: str) -> AbstractAsyncContextManager[Path]:
+        """A folder of the source's own that lives as long as the cache does, while nobody else is in it."""
+        ...
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        network: bool,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 600.0,  # noqa: ASYNC109  # the program's, in seconds
+    ) -> Completed:
+        """Runs a program in `cwd` (default: scratch), without standard input; its children end with it.
+
+        `env` is its whole environment (default: ours). `network` says that it needs the network: then OfflineError
+        is raised where that is off. Raises SourceError where it cannot be started, or takes too much.
         """
         ...
 

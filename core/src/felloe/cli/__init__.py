@@ -53,10 +53,7 @@ def felloe() -> None:
 def main() -> NoReturn:
     """Runs the command line. Exits with 0 (all good), 1 (something failed), 2 (wrong usage), 130 (interrupted)."""
     try:
-        felloe.main(standalone_mode=False)
-        code = 0
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        code = felloe.main(standalone_mode=False) or 0  # the code of click's Exit, None where there was none
     except click.UsageError as error:
         error.show()
         code = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,10 @@ from attrs import frozen
 
 from felloe.blocking import BlockingDatabase
 from felloe.cli.output import Console
-from felloe.config import Config
+from felloe.config import Config, Options
 from felloe.errors import FelloeError
-from felloe.request import matches_environment, parse_request
-from felloe.requirements_file import RequirementsFile, read_requirements
+from felloe.request import matches_environment, parse_request, redacted
+from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
 from felloe.values import Outcome, Request
 
 __all__ = ["Asked", "Session", "answering", "open_session", "shared"]
@@ -39,15 +40,16 @@ SOURCES = [
     click.option("--concurrent-downloads", type=click.IntRange(min=1), metavar="N", help="At most (50)."),
     click.option("--offline", is_flag=True, default=None, help="Send no request."),
     click.option("--refresh", is_flag=True, default=None, help="Check again all that was checked before."),
-    click.option("--refresh-package", metavar="NAME", multiple=True, help="Check this project again."),
+    click.option("--refresh-package", "refresh_packages", metavar="NAME", multiple=True, help="Check it again."),
 ]
 SELECTION = [
+    click.option("--editable", "-e", metavar="PATH", multiple=True, help="A project's folder, to be edited."),
     click.option("--requirement", "-r", metavar="FILE", multiple=True, help="requirements.txt; - is stdin."),
     click.option("--constraint", "-c", metavar="FILE", multiple=True, help="Constraints, as in pip."),
     click.option("--python", metavar="PATH", help="The interpreter asked about."),
     click.option("--no-binary", metavar="NAME", multiple=True, help="No wheels of it; :all: for all."),
     click.option("--only-binary", metavar="NAME", multiple=True, help="Only wheels of it; :all: for all."),
-    click.option("--pre", is_flag=True, default=None, help="Pre-releases too."),
+    click.option("--pre", "prereleases", is_flag=True, default=None, help="Pre-releases too."),
     click.option("--exclude-newer", metavar="DATE", help="Leave out what was uploaded after it."),
     click.option("--require-hashes", is_flag=True, default=None, help="Every requirement needs a hash."),
 ]
@@ -116,14 +118,15 @@ class Session:
 @contextmanager
 def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -> Iterator[Session]:
     """The database that the options describe. Raises FelloeError; click.UsageError where nothing is asked."""
-    files = [_read(path) for path in options.get("requirement", ())]
-    if "requirement" in options and not requirements and not files:
+    files = _files(options)
+    texts = [*requirements, *(f"-e {path.strip()}" for path in options.get("editable", ()))]
+    if "requirement" in options and not texts and not options["requirement"]:
         raise click.UsageError("Say at least one REQUIREMENT, or give a file with -r.")
-    config = Config.load(**_overrides(options, files))
+    config = Config.load(**_settings(options, files))
     console = Console(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
     try:
         with BlockingDatabase(config, reporter=console) as database:
-            asked = [_parsed(text) for text in requirements]
+            asked = [_parsed(text) for text in texts]
             asked += [Asked(request.text, request) for file in files for request in file.requirements]
             yield Session(database=database, console=console, asked=tuple(asked))
     finally:
@@ -134,62 +137,39 @@ def _parsed(text: str) -> Asked:
     try:
         return Asked(text, parse_request(text, cwd=Path.cwd()))
     except FelloeError as error:
-        return Asked(text, error=error)
+        return Asked(redacted(text), error=error)
 
 
-def _read(path: str) -> RequirementsFile:
-    return read_requirements("-" if path == "-" else Path(path), environ=os.environ)
+def _files(options: Mapping[str, Any]) -> list[RequirementsFile]:
+    """Those of -r, then those of -c."""
+    return [
+        *(read_requirements(path, environ=os.environ) for path in options.get("requirement", ())),
+        *(read_constraints(path, environ=os.environ) for path in options.get("constraint", ())),
+    ]
 
 
-def _overrides(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:
-    """Options as `Config.load` takes them; those of the command line outrank those of requirements files."""
-    constraints = [request for path in options.get("constraint", ()) for request in _read(path).requirements]
-    merged = {key: value for key, value in options.items() if key in CONFIGURED and value not in (None, ())}
-    for file in files:
-        for key, value in _of_file(file).items():
-            merged[key] = (
-                (*merged[key], *value) if key in merged and isinstance(value, tuple) else merged.get(key, value)
-            )
-        constraints += file.constraints
-    renamed = {RENAMED.get(key, key): value for key, value in merged.items()}
-    return {**renamed, **({"constraints": [each.text for each in constraints]} if constraints else {})}
-
-
-CONFIGURED = frozenset(
-    {
-        "cache_dir",
-        "no_cache",
-        "index_url",
-        "extra_index_url",
-        "find_links",
-        "no_index",
-        "cert",
-        "timeout",
-        "concurrent_downloads",
-        "offline",
-        "refresh",
-        "refresh_package",
-        "python",
-        "no_binary",
-        "only_binary",
-        "pre",
-        "exclude_newer",
-        "require_hashes",
-    }
-)
-RENAMED = {"refresh_package": "refresh_packages", "pre": "prereleases"}
+def _settings(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:
+    """The keywords of `Config.load`. What is one value the command line outranks; lists of files are added to its."""
+    settings = {name: value for name, value in options.items() if name in Options.__optional_keys__}
+    if python := settings.get("python"):
+        settings["python"] = shutil.which(python) or python  # a bare name is looked for on PATH
+    for name, value in (said for file in files for said in _of_file(file).items()):
+        own = settings.get(name)
+        settings[name] = (*(own or ()), *value) if isinstance(value, tuple) else own or value
+    return settings
 
 
 def _of_file(file: RequirementsFile) -> dict[str, Any]:
+    """What a requirements file says beside its requirements."""
     given = file.options
-    values = {
+    return {
         "index_url": given.index_url,
         "extra_index_url": given.extra_index_urls,
         "find_links": given.find_links,
-        "no_index": given.no_index or None,
-        "no_binary": tuple(given.no_binary),
-        "only_binary": tuple(given.only_binary),
+        "no_index": given.no_index or None,  # False would be "ask the indexes that are configured elsewhere"
+        "no_binary": tuple(sorted(given.no_binary)),
+        "only_binary": tuple(sorted(given.only_binary)),
         "require_hashes": given.require_hashes or None,
-        "pre": given.prereleases or None,
+        "prereleases": given.prereleases or None,
+        "constraints": tuple(request.text for request in file.constraints),
     }
-    return {key: value for key, value in values.items() if value not in (None, ())}

@@ -6,9 +6,9 @@ import os
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -16,7 +16,7 @@ import httpx
 import stamina
 from attrs import field, frozen
 
-from felloe.errors import FelloeError, NetworkError, OfflineError, SourceError
+from felloe.errors import ConfigError, FelloeError, NetworkError, OfflineError, RequirementError, SourceError
 from felloe.net.credentials import Credentials
 from felloe.progress import Event
 from felloe.url import Url
@@ -34,6 +34,17 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
+PLAIN = frozenset({"", "identity"})
+ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
+
+
+class Decoder(Protocol):
+    """As zlib has it."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 @frozen(kw_only=True)
@@ -71,36 +82,82 @@ class Response:
         self._response = response
         self._timeout = timeout
 
-    async def blocks(self) -> AsyncIterator[bytes]:
-        """The body, decoded, in blocks. Raises TimeoutError where it comes too slowly."""
-        chunks = self._response.aiter_bytes()
-        more = True
-        while more:
-            block, more = await self._next_block(chunks)
-            if block:
-                yield block
+    async def pour(self, write: Callable[[bytes], None]) -> None:
+        """Hands the body to `write` in blocks, as it was sent: not decoded. Raises TimeoutError if it comes too slowly."""
+        chunks = self._response.aiter_raw()
+        try:
+            while block := await self._next_block(chunks):
+                write(block)
+        finally:
+            await _end(chunks)
 
     async def body(self, max_bytes: int) -> bytes:
-        """The whole body, decoded. Raises SourceError where it is longer than `max_bytes`."""
-        parts, size = [], 0
-        async for block in self.blocks():
-            size += len(block)
-            if size > max_bytes:
-                raise SourceError(f"{self.url} is larger than {max_bytes} bytes", code="too-large")
-            parts.append(block)
-        return b"".join(parts)
+        """The whole body, decoded.
 
-    async def _next_block(self, chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+        Raises SourceError where it is longer than `max_bytes`, or encoded as nobody asked for or not as it says.
+        """
+        text = _Text(self.url, self.headers.get("content-encoding", ""), max_bytes)
+        await self.pour(text.write)
+        return text.whole()
+
+    async def _next_block(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """At least SLOWEST_BLOCK bytes, or what is left; b"" at the end."""
         parts: list[bytes] = []
         size = 0
         with anyio.fail_after(self._timeout):
-            while size < SLOWEST_BLOCK:
-                chunk = await anext(chunks, None)
-                if chunk is None:
-                    return b"".join(parts), False
+            while size < SLOWEST_BLOCK and (chunk := await anext(chunks, None)) is not None:
                 parts.append(chunk)
                 size += len(chunk)
-        return b"".join(parts), True
+        return b"".join(parts)
+
+
+class _Text:
+    """A body in memory, decoded on the way and never larger than allowed: few bytes may stand for very many."""
+
+    def __init__(self, url: Url, encoding: str, max_bytes: int) -> None:
+        if encoding.lower() not in ENCODINGS:
+            raise SourceError(f"{url} is encoded as `{encoding}`, which nobody asked for", code="unknown-encoding")
+        self._url = url
+        self._is_encoded = encoding.lower() not in PLAIN
+        self._max_bytes = max_bytes
+        self._decoder: Decoder | None = None
+        self._data = bytearray()
+
+    def write(self, block: bytes) -> None:
+        room = self._max_bytes + 1 - len(self._data)
+        self._data += self._decode(block, room) if self._is_encoded else block[:room]
+        if len(self._data) > self._max_bytes:
+            raise SourceError(f"{self._url} is larger than {self._max_bytes} bytes", code="too-large")
+
+    def whole(self) -> bytes:
+        if self._decoder is not None and not self._decoder.eof:
+            raise self._damaged("it ends too early")
+        return bytes(self._data)
+
+    def _decode(self, block: bytes, max_length: int) -> bytes:
+        import zlib
+
+        if self._decoder is None:
+            # gzip, or zlib's own form; some servers send `deflate` without any header (RFC 9110, section 8.4.1.2).
+            self._decoder = zlib.decompressobj(47 if block[0] == 0x1F or block[0] & 0x0F == 8 else -15)
+        try:
+            return self._decoder.decompress(block, max_length)
+        except zlib.error as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, reason: str) -> SourceError:
+        return SourceError(f"{self._url} is not encoded as it says: {reason}", code="invalid-encoding")
+
+
+async def _end(chunks: AsyncIterator[bytes]) -> None:
+    """Ends a body that is not wanted any more from within: httpx closes none of the generators that it is made of.
+
+    What was received already comes first, a few blocks at the most.
+    """
+    with anyio.CancelScope() as scope, suppress(httpx.TransportError, httpx.StreamError):
+        scope.cancel()
+        while await anext(chunks, None) is not None:
+            pass
 
 
 class Client:
@@ -147,7 +204,7 @@ class Client:
             raise self._too_slow(request.url) from error
         except httpx.TimeoutException as error:
             raise self._too_slow(request.url) from error
-        except (httpx.TransportError, httpx.StreamError, httpx.DecodingError, httpx.InvalidURL, OSError) as error:
+        except (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionError):
                 raise  # a file that could not be written, say
             raise _unreachable(request.url, error) from error
@@ -282,7 +339,10 @@ def _public(request: Exchange) -> Mapping[str, str]:
 
 
 def _redirected(url: Url, target: str) -> Url:
-    new = url.join(target)
+    try:
+        new = url.join(target)
+    except RequirementError as error:
+        raise NetworkError(f"{url} redirects to what is no URL: {error}", code="forbidden-redirect") from error
     if new.scheme not in {"http", "https"} or (url.scheme, new.scheme) == ("https", "http"):
         raise NetworkError(f"{url} redirects to {new}, which is refused", code="forbidden-redirect")
     return new

@@ -108,8 +108,7 @@ class Downloads:
             path = target()
             with path.open("wb") as file:
                 copy = _HashedFile(str(url), file, hashes, self._max_bytes)
-                async for block in response.blocks():
-                    copy.write(block)
+                await response.pour(copy.write)
             self._report(_event(url, copy.size))
             return Fetched(path=path, content=copy.content(), validators=validators)
 

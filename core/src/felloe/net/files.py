@@ -23,9 +23,9 @@ def path_of(url: Url) -> Path:
     """The path that a `file:` URL means (RFC 8089). Raises NetworkError where it names another host."""
     if url.host not in {"", "localhost"}:
         raise NetworkError(f"{url} names a file on another host", hint="a file: URL has three slashes")
-    path = os.fsdecode(unquote_to_bytes(url.path))
-    if "\0" in path:
-        raise NetworkError(f"{url} is not a path")
+    path = os.fsdecode(unquote_to_bytes(url.path.encode("utf-8", "surrogatepass")))
+    if "\0" in path or not path.startswith("/"):
+        raise NetworkError(f"{url} is not an absolute path", hint="a file: URL has three slashes")
     return Path(path.lstrip("/") if os.name == "nt" else path)
 
 
@@ -41,7 +41,7 @@ def read_page(url: Url, max_bytes: int) -> Page:
         for name, content_type in INDEX_FORMS:
             if (path / name).is_file():
                 return _page(url.as_directory(), path / name, content_type, max_bytes)
-        return Page(url=url.as_directory(), status=200, headers={"content-type": "text/html"}, body=_listing(path))
+        return _listing(url.as_directory(), path, max_bytes)
     except (FileNotFoundError, NotADirectoryError):
         return Page(url=url, status=404, headers={}, body=b"")
     except OSError as error:
@@ -81,8 +81,18 @@ def _content_type(path: Path) -> str:
     return "application/vnd.pypi.simple.v1+json" if path.suffix == ".json" else "text/html"
 
 
-def _listing(folder: Path) -> bytes:
+def _listing(url: Url, folder: Path, max_bytes: int) -> Page:
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
+        names = sorted(entry.name for entry in entries if _is_file(entry))
     links = (f'<a href="{quote(os.fsencode(name))}">{html.escape(name)}</a>' for name in names)
-    return "\n".join(("<!DOCTYPE html><html><body>", *links, "</body></html>")).encode("utf-8", "surrogateescape")
+    body = "\n".join(("<!DOCTYPE html><html><body>", *links, "</body></html>")).encode("utf-8", "surrogateescape")
+    if len(body) > max_bytes:
+        raise NetworkError(f"{url} has a listing of more than {max_bytes} bytes")
+    return Page(url=url, status=200, headers={"content-type": "text/html"}, body=body)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or to where nothing may be read: the others are still good
+        return False
