@@ -154,8 +154,8 @@ def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:
 def unpacked_below(folder: Path, archives: Mapping[str, Path]) -> dict[str, Path]:
     """The tree of each archive. Stops where that goes unseen: not to have seen felloe unpack would show nothing."""
     trees = {}
-    for project, archive in archives.items():
-        into = folder / project
+    for number, (project, archive) in enumerate(archives.items()):
+        into = folder / str(number)
         into.mkdir()
         with unpacking() as unpacked:
             trees[project] = unpack(archive, archive.name, into)
@@ -183,7 +183,7 @@ def note_writing(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def unpacking() -> Iterator[list[str]]:
-    """The folders, below which the first member to be read of an sdist was written; complete at the end of `with`."""
+    """The folders into which a PKG-INFO or pyproject.toml was written; filled in at the end of `with`."""
     found: list[str] = []
     written.clear()
     yield found
@@ -216,8 +216,10 @@ def compare(outcome: Outcome, tree: Path | None) -> Row:
 
 
 def backend_of(tree: Path) -> str:
-    document = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(document["build-system"].get("build-backend", "setuptools.build_meta:__legacy__"))
+    """As PEP 517 has it, also where pyproject.toml does not name one or is not there."""
+    file = tree / "pyproject.toml"
+    document = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return str(document.get("build-system", {}).get("build-backend", "setuptools.build_meta:__legacy__"))
 
 
 def said_by_felloe(metadata: Metadata) -> Said:
@@ -230,8 +232,9 @@ def said_by_felloe(metadata: Metadata) -> Said:
 
 def said_by_backend(tree: Path) -> Said:
     found = project_wheel_metadata(tree)
+    requires_python = found.get_all("Requires-Python") or [None]
     return said(
-        (found["Name"], found["Version"], found["Requires-Python"] if "Requires-Python" in found else None),
+        (found["Name"], found["Version"], requires_python[0]),
         found.get_all("Requires-Dist") or (),
         found.get_all("Provides-Extra") or (),
     )

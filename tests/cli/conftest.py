@@ -10,8 +10,19 @@ import pytest
 from felloe.testing import IndexServer, Project, make_sdist, make_wheel
 from tests.fixtures.program import Program
 
-NEEDS_BUILD = '[build-system]\nrequires = ["setuptools"]\n[project]\nname = "beta"\nversion = "1.0"\ndynamic = ["dependencies"]\n'
-ACME = {"requires_dist": ["zlib-ng>=0.5", 'tomli; extra == "fast"'], "requires_python": ">=3.8", "extras": ["fast"]}
+NEEDS_BUILD = """\
+[build-system]
+requires = ["setuptools"]
+[project]
+name = "beta"
+version = "1.0"
+dynamic = ["dependencies"]
+"""
+
+
+def acme(version: str) -> Project:
+    requires = ["zlib-ng>=0.5", 'tomli; extra == "fast"']
+    return Project("acme", version, requires_dist=requires, requires_python=">=3.8", extras=["fast"])
 
 
 @pytest.fixture
@@ -24,9 +35,9 @@ def index(tmp_path: Path) -> Iterator[IndexServer]:
 
 def fill(server: IndexServer, folder: Path) -> None:
     for version, year in (("1.0", 2023), ("2.0", 2024), ("3.0rc1", 2025)):
-        wheel = make_wheel(folder, Project("acme", version, **ACME))
+        wheel = make_wheel(folder, acme(version))
         server.add(wheel, sidecar=True, upload_time=f"{year}-06-01T00:00:00Z")
-    server.add(make_sdist(folder, Project("acme", "2.0", **ACME)), upload_time="2024-06-01T00:00:00Z")
+    server.add(make_sdist(folder, acme("2.0")), upload_time="2024-06-01T00:00:00Z")
     server.add(make_sdist(folder, Project("beta", "1.0", dynamic=["Requires-Dist"]), pyproject=NEEDS_BUILD))
     server.add(make_wheel(folder, Project("gamma", "1.0")), sidecar=True)
 

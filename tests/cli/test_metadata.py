@@ -24,12 +24,19 @@ HUMAN = """\
 Metadata-Version: 2.1
 Name: acme
 Version: 2.0
-Requires-Python: >=3.8
 Requires-Dist: zlib-ng>=0.5
 Requires-Dist: tomli; extra == "fast"
+Requires-Python: >=3.8
 Provides-Extra: fast
 """
-STATIC = '[build-system]\nrequires = ["flit_core"]\n[project]\nname = "delta"\nversion = "1.0"\ndependencies = ["attrs"]\n'
+STATIC = """\
+[build-system]
+requires = ["flit_core"]
+[project]
+name = "delta"
+version = "1.0"
+dependencies = ["attrs"]
+"""
 PAGE = "/simple/acme/"
 
 
@@ -133,9 +140,9 @@ def test_a_requirement_whose_marker_does_not_hold_is_left_out(felloe: Program, i
 
 
 def test_a_marker_without_meaning_is_an_error_of_its_item(felloe: Program) -> None:
-    result = felloe("metadata", 'acme; python_version in "3" and extra', "gamma", "--json", code=1)
+    result = felloe("metadata", 'acme; platform_machine ~= "x"', "gamma", "acme; extra", "--json", code=1)
 
-    assert result.codes == ["invalid-requirement", ""]
+    assert result.codes == ["invalid-requirement", "", "invalid-requirement"]
 
 
 # Which distribution
@@ -243,7 +250,7 @@ def test_effort_and_offline_cold_and_warm(felloe: Program, index: IndexServer) -
 
     assert cold.codes == ["effort-exceeded"]
     assert offline_cold.codes == ["offline"]
-    assert "offline" in offline_cold.results[0]["error"]["message"]
+    assert "the network is off" in offline_cold.results[0]["error"]["message"]
     assert [warm.results[0]["cached"], offline.results[0]["cached"]] == [True, True]
     assert "0 requests" in offline.err
     assert index.requests == []
@@ -267,8 +274,10 @@ def test_indexes_are_asked_in_the_order_of_the_options(felloe: Program, index: I
     make_wheel(tmp_path / "links", Project("linked", "1.0"))
     with IndexServer() as other:
         other.add(make_wheel(tmp_path, Project("acme", "0.1")))
-        extra = ["--index-url", index.index_url, "--extra-index-url", other.index_url, "--find-links", tmp_path / "links"]
-        results = felloe("metadata", "acme", "gamma", "linked", *extra, "--json", FELLOE_INDEX_URL="").results
+        indexes = ["--index-url", index.index_url, "--extra-index-url", other.index_url]
+        links = ["--find-links", str(tmp_path / "links")]
+        asked = ["acme", "gamma", "linked"]
+        results = felloe("metadata", *asked, *indexes, *links, "--json", FELLOE_INDEX_URL="").results
         other_paths = other.paths
 
     assert [each["version"] for each in results] == ["0.1", "1.0", "1.0"]
@@ -300,8 +309,8 @@ def test_another_interpreter_is_asked_once(felloe: Program, other_python: Path) 
 
     assert [each["name"] for each in first.results] == ["gamma"]
     assert [each["name"] for each in second.results] == ["gamma"]
-    remembered = [json.loads(path.read_text()) for path in (felloe.cache / "interpreters-v0").rglob("*") if path.is_file()]
-    assert str(other_python) in [each["path"] for each in remembered]
+    files = [path for path in (felloe.cache / "interpreters-v0").rglob("*") if path.is_file()]
+    assert str(other_python) in [json.loads(path.read_text())["path"] for path in files]
 
 
 def test_python_is_a_path_a_name_on_path_or_an_environment(felloe: Program, environment: Path) -> None:

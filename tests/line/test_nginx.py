@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from felloe import Answer, Config, Database, NetworkError, OfflineError, Url
+from felloe import Answer, Config, Database, HashMismatchError, NetworkError, OfflineError, Url
 from felloe.config import Limits, SourceSettings
 from felloe.testing import Project, make_wheel
 from tests.fixtures.nginx import AccessLogEntry, Nginx, start_nginx
@@ -22,6 +22,7 @@ from tests.fixtures.nginx import AccessLogEntry, Nginx, start_nginx
 pytestmark = [pytest.mark.anyio, pytest.mark.nginx]
 
 LARGE = 24 * 2**20  # more than the buffers of a loopback connection hold, so that the log tells a part from the whole
+SOME = 4 * 2**20
 MINUTE = 60.0
 
 
@@ -164,11 +165,7 @@ async def test_max_age_is_obeyed(lasting: Scene, tmp_path: Path, hashes: bool) -
     lasting.clock.advance(2 * MINUTE)
     await lasting.metadata("acme")
     expired = lasting.server.entries()[cold:]
-    assert [entry.status for entry in expired] == [304] * (1 if hashes else 2)
-
-    lasting.clock.advance(9 * MINUTE)
-    await lasting.metadata("acme")
-    assert len(lasting.server.entries()) == cold + len(expired)
+    assert [(entry.status, entry.sent) for entry in expired] == [(304, 0)] * (1 if hashes else 2)
 
 
 @pytest.mark.parametrize("hashes", [True, False])
@@ -236,7 +233,7 @@ async def test_a_page_in_html(scene: Scene, tmp_path: Path) -> None:
 
 async def test_a_sidecar_is_one_request(scene: Scene, tmp_path: Path) -> None:
     text = b"Metadata-Version: 2.1\nName: acme\nVersion: 1.0\nRequires-Dist: beside\n"
-    scene.publish(make(tmp_path, padding=LARGE), sidecar=text)
+    scene.publish(make(tmp_path, padding=SOME), sidecar=text)
 
     (answer,) = await scene.metadata("acme")
 
@@ -250,7 +247,7 @@ async def test_a_sidecar_is_one_request(scene: Scene, tmp_path: Path) -> None:
 async def test_ranges_are_at_most_three_requests(scene: Scene, tmp_path: Path, size: bool, members: int) -> None:
     """With a thousand members, the directory does not fit into the first read."""
     files = {f"acme/module_with_a_long_name_{number}.py": "" for number in range(members)}
-    scene.publish(make_wheel(tmp_path, Project("acme", "1.0", padding=LARGE), files=files), size=size)
+    scene.publish(make_wheel(tmp_path, Project("acme", "1.0", padding=SOME), files=files), size=size)
 
     (answer,) = await scene.metadata("acme")
 
@@ -258,7 +255,7 @@ async def test_ranges_are_at_most_three_requests(scene: Scene, tmp_path: Path, s
     assert page.uri == "/simple/acme/"
     assert len(parts) == (1 if size else 2) + (1 if members > 1 else 0)
     assert {part.status for part in parts} == {206}
-    assert sum(part.sent for part in parts) < LARGE / 10
+    assert sum(part.sent for part in parts) < SOME / 8
     assert (answer.rung, answer.cached) == ("range", False)
 
 
@@ -363,10 +360,9 @@ async def test_other_bytes_than_the_page_says(scene: Scene, tmp_path: Path) -> N
     replace(scene.server.root / "files" / wheel.name, make(tmp_path / "other", requires_dist=["other"]).read_bytes())
 
     async with scene.database() as database:
-        with pytest.raises(Exception, match="sha256") as raised:
+        with pytest.raises(HashMismatchError, match="sha256"):
             await database.wheel("acme")
 
-    assert type(raised.value).__name__ == "HashMismatchError"
     assert not list(scene.cache.glob("archives-v0/*/*"))
 
 
@@ -375,7 +371,8 @@ async def test_other_bytes_than_the_page_says(scene: Scene, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_an_error_of_the_server(tmp_path: Path, status: int) -> None:
-    with start_nginx(tmp_path / "nginx", config_server_extra=f"location /simple/acme/ {{ return {status}; }}") as server:
+    refusal = f"location /simple/acme/ {{ return {status}; }}"
+    with start_nginx(tmp_path / "nginx", config_server_extra=refusal) as server:
         scene = Scene(server=server, cache=tmp_path / "cache", clock=Clock(instants=[time.time()]))
 
         with pytest.raises(NetworkError) as raised:

@@ -332,7 +332,9 @@ def test_a_home_of_somebody_else_is_passed_over(layers):
 
 
 def test_felloe_toml_may_be_written_as_a_pyproject(tmp_path: Path) -> None:
-    (tmp_path / "felloe.toml").write_text('[tool.felloe]\ntimeout = 7\n\n[[tool.felloe.index]]\nname = "acme"\nurl = "https://example.com/"\n')
+    (tmp_path / "felloe.toml").write_text(
+        '[tool.felloe]\ntimeout = 7\n\n[[tool.felloe.index]]\nname = "acme"\nurl = "https://example.com/"\n'
+    )
 
     config = Config.load(environ={}, cwd=tmp_path)
 

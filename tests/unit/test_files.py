@@ -76,7 +76,6 @@ def test_path(url, path):
         "file://127.0.0.1/srv",
         "file://user:secret@example.com/srv",
         "file:///srv/a%00b",
-        "file:///srv/\ud800",
         "file:srv/a.whl",
         "file:.",
         "file://localhost",
@@ -153,17 +152,16 @@ def test_the_listing_of_an_empty_folder(tmp_path):
     assert Links(page).found == []
 
 
-@pytest.mark.parametrize("path", ["nothing", "nothing/at/all", "file/below", "dangling", "file/"])
+@pytest.mark.parametrize("path", ["nothing", "nothing/at/all", "file/below", "dangling", "no\ud800thing"])
 def test_what_is_not_there(tmp_path, path):
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to("nothing")
     url = url_of(tmp_path, f"/{path}")
 
-    if path != "file/":  # a slash at the end says folder, pathlib does not care
-        assert read_page(url, MANY).status == 404
-        with pytest.raises(NetworkError, match="cannot be read") as caught:
-            regular_file(url)
-        assert caught.value.code == "no-such-file"
+    assert read_page(url, MANY).status == 404
+    with pytest.raises(NetworkError, match="cannot be read") as caught:
+        regular_file(url)
+    assert caught.value.code == "no-such-file"
 
 
 def make_fifo(path):
@@ -217,7 +215,7 @@ def test_regular_file(tmp_path):
 def test_a_page_has_a_size(tmp_path, name):
     (tmp_path / name).write_bytes(b"x" * 100)
 
-    for url in {url_of(tmp_path / name), url_of(tmp_path) if name == "index.html" else url_of(tmp_path / name)}:
+    for url in [url_of(tmp_path / name)] + [url_of(tmp_path)] * (name == "index.html"):
         assert read_page(url, 100).body == b"x" * 100
         with pytest.raises(NetworkError, match="at most 99 bytes"):
             read_page(url, 99)

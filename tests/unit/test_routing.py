@@ -163,7 +163,7 @@ def test_an_ambiguity_names_who_claims_and_what_settles_it(ask: Ask) -> None:
     assert str(raised.value) == (
         "`acme-core>=1` is claimed by `a` (of felloe-a: a said so) and `c` (of felloe-c: c said so)"
     )
-    assert raised.value.hint == 'say which one in pyproject.toml: [tool.felloe.pins] "acme-core" = "a"'
+    assert raised.value.hint == 'say which one, under [tool.felloe.pins] in pyproject.toml: "acme-core" = "a"'
     assert raised.value.payload == {"sources": ["a", "c"]}
 
 

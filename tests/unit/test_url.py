@@ -261,7 +261,9 @@ def test_digest_is_that_of_the_place(text, same):
     assert (Url(text).digest() == Url(CANONICAL).digest()) is same
 
 
-@pytest.mark.parametrize("text", ["https://example.com/\ud800", "https://example.com/\udcff", "https://example.com/\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["https://example.com/\ud800", "https://example.com/\udcff", "https://example.com/\u00e9"]
+)
 def test_digest_of_any_characters(text):
     assert len(Url(text).digest()) == 16
 

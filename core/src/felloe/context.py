@@ -134,7 +134,8 @@ class ItemHttp:
     async def get(
         self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Mapping[str, str] | None = None
     ) -> Page:
-        sent = {**(headers or {}), "accept": accept, "accept-encoding": "gzip, deflate"}
+        given = {name.lower(): value for name, value in (headers or {}).items()}
+        sent = {**given, "accept": accept, "accept-encoding": "gzip, deflate"}
         asked = Asked(url=url, headers=sent, lifetime=lifetime, newer_than=self._newer_than)
         return await self._services.pages.get(asked, offline=self._services.offline)
 

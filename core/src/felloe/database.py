@@ -94,10 +94,16 @@ class Place:
 
 
 class Checked(NamedTuple):
-    """What the cache knows that is still true, and bytes that had to be downloaded to find out that it is not."""
+    """What the cache holds, whether it is still true, and bytes that had to be downloaded to find out."""
 
-    record: Record | None
-    fetched: Fetched | None
+    found: Record | None
+    is_fresh: bool = False
+    fetched: Fetched | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """What is known and true."""
+        return self.found if self.is_fresh else None
 
 
 class Brought(NamedTuple):
@@ -142,15 +148,15 @@ class Line:
         Raises what `find` and `select` raise, and MetadataError, ArchiveError, HashMismatchError, BuildNeededError.
         """
         with await self._place(item) as at:
-            record, fetched = await self._check(at)
-            if record and (known := self._recall(at, record)):
-                return self._answer(at, record, known, cached=True)
+            checked = await self._check(at)
+            if checked.record and (known := self._recall(at, checked.record)):
+                return self._answer(at, checked.record, known, cached=checked.fetched is None)
             if effort == "cached":
                 raise _beyond_effort(at)
-            if raw := await self._short_cut(at, fetched):
+            if raw := await self._short_cut(at, checked.fetched):
                 record, received = await self._remember(at, raw), True
             else:
-                record, _, received = await self._bring(at, record, fetched)
+                record, _, received = await self._bring(at, checked)
             known = self._recall(at, record)
             if known is None:
                 raise _build_needed(at)
@@ -161,8 +167,7 @@ class Line:
         with await self._place(item) as at:
             if at.dist.kind != "wheel":
                 raise _build_needed(at)
-            checked = await self._check(at)
-            record, path, received = await self._bring(at, *checked)
+            record, path, received = await self._bring(at, await self._check(at))
             sha256 = record.entry.digests["sha256"]
             dist = evolve(at.dist, content=record.entry.content)
             return Wheel(path=path, filename=at.dist.filename, sha256=sha256, dist=dist, cached=not received)
@@ -216,20 +221,19 @@ class Line:
         """Entry? -> Fresh | Stale."""
         record = self._parts.records.read(at.path)
         if record is None:
-            return Checked(None, None)
+            return Checked(None)
         verdict = await dispatch.check_freshness(at.source, at.dist, record.entry, at.ctx)
-        if isinstance(verdict, Stale) and await self._same_bytes(verdict, record.entry):
-            verdict = Fresh(validators=verdict.fetched.validators if verdict.fetched else {})
+        fetched = verdict.fetched if isinstance(verdict, Stale) else None
+        if fetched is not None and await self._same_bytes(fetched, record.entry):
+            verdict = Fresh(validators=fetched.validators)
         if isinstance(verdict, Fresh):
             self._tell("fresh", f"{at.what} is fresh")
-            return Checked(await self._refreshed(at, record, verdict), None)
+            return Checked(await self._refreshed(at, record, verdict), is_fresh=True, fetched=fetched)
         self._tell("stale", f"{at.what} is stale: {verdict.code}: {verdict.evidence}")
-        return Checked(None, verdict.fetched)
+        return Checked(record, fetched=fetched)
 
-    async def _same_bytes(self, verdict: Stale, entry: Entry) -> bool:
-        if verdict.fetched is None or entry.content is None:
-            return False
-        return f"sha256:{(await digests_of(verdict.fetched.path))['sha256']}" == entry.content
+    async def _same_bytes(self, fetched: Fetched, entry: Entry) -> bool:
+        return f"sha256:{(await digests_of(fetched.path))['sha256']}" == entry.content
 
     async def _refreshed(self, at: Place, record: Record, verdict: Fresh) -> Record:
         if dict(verdict.validators) == dict(record.entry.validators):
@@ -259,14 +263,16 @@ class Line:
             lambda old: with_wheel(based_on(old, at.source.kind.name, entry), at.dist.filename, metadata, raw.rung),
         )
 
-    async def _bring(self, at: Place, record: Record | None, fetched: Fetched | None) -> Brought:
+    async def _bring(self, at: Place, checked: Checked) -> Brought:
         """The bytes: from the cache where it has what is wanted, else fetched, hashed, and read once."""
-        if fetched is None and (brought := await self._from_cache(at, record)):
+        fetched = checked.fetched
+        if fetched is None and (brought := await self._from_cache(at, checked.record)):
             return brought
         async with self._parts.records.fetching(at.path):
             # Somebody may have fetched it while we waited for the lock.
             latest = self._parts.records.read(at.path)
-            if latest and latest != record and fetched is None and (brought := await self._from_cache(at, latest)):
+            is_news = latest is not None and latest != checked.found and _is_as_declared(at.dist, latest.entry)
+            if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
                 return brought
             fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
             path, entry = await self._put(at, fetched)
@@ -389,6 +395,10 @@ def _with_found(at: Place, record: Record, found: Found) -> Record:
     if record.rung_of(filename) not in FROM_BYTES:
         record = evolve(record, data={name: data for name, data in record.data.items() if name != filename})
     return with_wheel(record, filename, *found)
+
+
+def _is_as_declared(dist: Dist, entry: Entry) -> bool:
+    return all(entry.digests.get(algorithm, digest) == digest for algorithm, digest in dist.hashes.items())
 
 
 def _is_hashed(request: Request, entry: Entry, rung: Rung) -> bool:

@@ -79,7 +79,7 @@ def _how_to_settle(request: Request, source: Instance) -> str:
     """A pin is for names: of two sources for one kind of direct reference, one has to go."""
     if request.url is not None or request.path is not None:
         return f"uninstall one of them, or set FELLOE_DISABLE={source.kind.name}"
-    return f'say which one in pyproject.toml: [tool.felloe.pins] "{request.name}" = "{source.name}"'
+    return f'say which one, under [tool.felloe.pins] in pyproject.toml: "{request.name}" = "{source.name}"'
 
 
 def _refuse_going_round(request: Request, pin: str | None) -> None:

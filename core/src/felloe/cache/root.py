@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from felloe.errors import CacheError
@@ -24,8 +24,7 @@ def make_root(root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in (("CACHEDIR.TAG", TAG), (".gitignore", "*\n")):
         if not os.path.lexists(root / name):
-            with suppress(FileExistsError), (root / name).open("x") as file:
-                file.write(text)
+            _write_new(root / name, text)
 
 
 def make_way(root: Path, path: Path) -> None:
@@ -60,6 +59,18 @@ def writing(root: Path) -> Iterator[None]:
             hint="free some space, mend its permissions, or name another folder with --cache-dir",
             reason=error.errno,
         ) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Not through a link, and not where somebody was faster. Raises OSError and leaves nothing, where there is no room."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError:
+        return
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _folders(root: Path, path: Path) -> Iterator[str]:

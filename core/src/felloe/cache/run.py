@@ -24,7 +24,7 @@ __all__ = ["Run"]
 
 DOOR = "users"
 DOOR_TRIES, DOOR_DELAY = 200, 0.05
-is_name = re.compile(r"[0-9a-f]{12}").fullmatch  # of a run; what else lies in scratch is not ours to remove
+is_name = re.compile(r"[0-9a-f]{12}").fullmatch  # of a run
 
 
 class Run:
@@ -84,7 +84,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While no other run uses the cache. Raises CacheError naming who does."""
+        """While no run uses the cache, this one neither. Raises CacheError naming who does."""
         with writing(self._layout.root), _door(self._layout):
             for lock in sorted(self._layout.users.glob("*.lock")):
                 release = try_lock(self._layout.root, lock)
@@ -104,14 +104,17 @@ class Run:
         return self._layout.users / f"{name}.lock"
 
     def _remove_dead(self) -> None:
-        for folder in self._layout.scratch.glob("*"):
-            if folder.name == self._name or not is_name(folder.name):
-                continue
+        for folder in filter(_is_of_a_run, self._layout.scratch.iterdir()):
             lock = self._lock_of(folder.name)
-            if release := try_lock(self._layout.root, lock):
+            if folder != self._scratch and (release := try_lock(self._layout.root, lock)):
                 shutil.rmtree(folder, ignore_errors=True)
                 lock.unlink(missing_ok=True)
                 release()
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """What else lies in scratch is not ours to remove; rmtree would wait for a FIFO, too."""
+    return is_name(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 @contextmanager

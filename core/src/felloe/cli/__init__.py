@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -51,7 +52,11 @@ def felloe() -> None:
 
 
 def main() -> NoReturn:
-    """Runs the command line. Exits with 0 (all good), 1 (something failed), 2 (wrong usage), 130 (interrupted)."""
+    """Runs the command line. Exits with 0 (all good), 1 (something failed), 2 (wrong usage), 130 (interrupted).
+
+    SIGTERM unwinds like Ctrl-C, so that nothing is left behind, and exits with 143.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         code = felloe.main(standalone_mode=False) or 0  # the code of click's Exit, None where there was none
     except click.UsageError as error:

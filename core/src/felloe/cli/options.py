@@ -6,16 +6,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from attrs import frozen
 
 from felloe.blocking import BlockingDatabase
-from felloe.cli.output import Console
+from felloe.cli.output import Console, error_object, print_json
 from felloe.config import Config, Options
 from felloe.errors import FelloeError
+from felloe.progress import Event
 from felloe.request import matches_environment, parse_request, redacted
 from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
 from felloe.values import Outcome, Request
@@ -64,12 +66,29 @@ OUTPUT = [
 def shared(*groups: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
     """Adds groups of options to a command."""
 
-    def add(command: F) -> F:
+    def add(function: F) -> F:
+        command = _with_errors_as_json(function)
         for option in reversed([option for group in groups for option in group]):
             command = option(command)
         return command
 
     return add
+
+
+def _with_errors_as_json(function: F) -> F:
+    """What fails as a whole is an object too, with --json."""
+
+    @wraps(function)
+    def command(*, as_json: bool, **given: Any) -> None:
+        try:
+            function(as_json=as_json, **given)
+        except FelloeError as error:
+            if not as_json:
+                raise
+            print_json(error=error_object(error))
+            raise click.exceptions.Exit(1) from error
+
+    return cast(F, command)
 
 
 def answering(command: F) -> F:
@@ -97,7 +116,7 @@ class Session:
 
     def answers(self, batch: Callable[[list[Request]], Iterator[Outcome]]) -> list[tuple[Asked, Outcome]]:
         """An outcome for each requirement, in the order asked."""
-        wanted = [each for each in self.asked if each.error is not None or self._applies(each)]
+        wanted = [considered for each in self.asked if (considered := self._considered(each)) is not None]
         requests = [each.request for each in wanted if each.request is not None]
         outcomes = {id(outcome.item): outcome for outcome in batch(requests)}
         return [
@@ -105,14 +124,17 @@ class Session:
             for each in wanted
         ]
 
-    def _applies(self, asked: Asked) -> bool:
+    def _considered(self, asked: Asked) -> Asked | None:
+        """As it is; None where its marker does not hold; with the error where its marker cannot be judged."""
         request = asked.request
-        if request is None or request.marker is None:
-            return True
-        applies = matches_environment(request, self.database.interpreter())
-        if not applies:
-            click.echo(f"felloe: `{asked.text}` is left out: its marker does not hold here", err=True)
-        return applies
+        try:
+            if request is None or request.marker is None or matches_environment(request, self.database.interpreter()):
+                return asked
+        except FelloeError as error:
+            return Asked(asked.text, error=error)
+        message = f"`{asked.text}` is left out: its marker does not hold here"
+        self.console.report(Event(code="warning", message=message))
+        return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from felloe.progress import Event
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Console", "error_object", "print_json", "show_error"]
+__all__ = ["Console", "error_object", "print_json", "print_metadata", "show_error"]
 
 SCHEMA = 1
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
@@ -38,7 +39,8 @@ def error_object(error: BaseException) -> dict[str, str]:
 def show_error(error: BaseException, requirement: str = "") -> None:
     """What, where, and what to do, on stderr."""
     shown = error_object(error)
-    click.echo(f"{click.style('error', fg='red')}: {requirement and requirement + ': '}{shown['message']}", err=True)
+    text = f"{click.style('error', fg='red')}: {requirement and requirement + ': '}{shown['message']}"
+    click.echo(text, err=True, color=False if os.environ.get("NO_COLOR") else None)
     if shown["hint"]:
         click.echo(f"  hint: {shown['hint']}", err=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -30,11 +30,14 @@ T = TypeVar("T")
 
 MOST_REDIRECTS = 10
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+PUBLIC = frozenset({"accept", "accept-encoding", "if-modified-since", "if-none-match", "range"})
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
 PLAIN = frozenset({"", "identity"})
+PROXY_SCHEMES = frozenset({"http", "https"})
+PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
 
 
@@ -62,13 +65,20 @@ class NetSettings:
     user_agent: str = "felloe"
 
 
+def _in_lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @frozen(kw_only=True)
 class Exchange:
-    """One request to be sent; redirects are followed. A status that is not among `answers` is an error."""
+    """One request to be sent; redirects are followed. A status that is not among `answers` is an error.
+
+    Names of `headers` are in lower case, however they are given.
+    """
 
     url: Url
     method: str = "GET"
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict, converter=_in_lower_case)
     answers: frozenset[int] = frozenset({200})
 
 
@@ -78,12 +88,15 @@ class Response:
     def __init__(self, url: Url, response: httpx.Response, timeout: float) -> None:
         self.url = url
         self.status = response.status_code
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = _in_lower_case(response.headers)
         self._response = response
         self._timeout = timeout
 
     async def pour(self, write: Callable[[bytes], None]) -> None:
-        """Hands the body to `write` in blocks, as it was sent: not decoded. Raises TimeoutError if it comes too slowly."""
+        """Hands the body to `write` in blocks, as it was sent: not decoded.
+
+        Raises TimeoutError where it comes too slowly, and what `write` raises.
+        """
         chunks = self._response.aiter_raw()
         try:
             while block := await self._next_block(chunks):
@@ -292,10 +305,24 @@ class _Connections:
         """The environment's proxy for this scheme, else the configured one."""
         proxies = getproxies()
         if address := proxies.get(url.scheme) or proxies.get("all"):
-            proxy = None if proxy_bypass(url.host) else Url(address if "://" in address else f"http://{address}")
+            proxy = None if proxy_bypass(f"{url.host}:{url.port}") else _proxy_at(address)
         else:
             proxy = None if url.host in self._settings.no_proxy else self._settings.proxies.get(url.scheme)
-        return None if proxy is None else httpx.Proxy(proxy.reveal(), auth=proxy.userinfo)
+        return None if proxy is None else _as_httpx_has_it(proxy)
+
+
+def _proxy_at(address: str) -> Url:
+    """What a variable of the environment names. Raises ConfigError."""
+    try:
+        return Url(address if "://" in address else f"http://{address}")
+    except RequirementError as error:
+        raise ConfigError(f"a proxy variable is set to what is no URL: {error}", hint=PROXY_HINT) from error
+
+
+def _as_httpx_has_it(proxy: Url) -> httpx.Proxy:
+    if proxy.scheme not in PROXY_SCHEMES:
+        raise ConfigError(f"the proxy `{proxy}` is of no kind that can be used", hint=PROXY_HINT)
+    return httpx.Proxy(proxy.reveal(), auth=proxy.userinfo)
 
 
 def settings_of(config: Config) -> NetSettings:
@@ -334,8 +361,8 @@ def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
 
 
 def _public(request: Exchange) -> Mapping[str, str]:
-    """The headers that another origin may see."""
-    return {name: value for name, value in request.headers.items() if name not in {"authorization", "cookie"}}
+    """The headers that another origin may see: what a source sets itself may be a token under any name."""
+    return {name: value for name, value in request.headers.items() if name in PUBLIC}
 
 
 def _redirected(url: Url, target: str) -> Url:
@@ -371,13 +398,21 @@ def _hint_for(status: int) -> str:
 
 
 def _unreachable(url: Url, error: Exception) -> FelloeError:
-    reason = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        hint = "name the certificates to trust with --cert or SSL_CERT_FILE"
-        return NetworkError(f"{url} cannot be trusted: {reason}", hint=hint, code="untrusted")
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            hint = "name the certificates to trust with --cert or SSL_CERT_FILE"
+            return NetworkError(f"{url} cannot be trusted: {cause.verify_message}", hint=hint, code="untrusted")
+    reason = next(filter(None, map(str, _causes(error))), type(error).__name__)
     transient = isinstance(error, httpx.TransportError | ConnectionError)
     hint = "check the address and the network, or use --offline"
     return NetworkError(f"{url} cannot be read: {reason}", hint=hint, code="unreachable", transient=transient)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what is behind it: each library on the way wraps another, some without a word."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _event(request: Exchange, response: Response) -> Event:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from felloe import freshness
-from felloe.errors import NetworkError, SourceError
+from felloe.errors import NetworkError, OfflineError, SourceError
 from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
 from felloe.net.pages import response_of
@@ -67,7 +67,12 @@ class Downloads:
             case freshness.Usable():
                 return Fresh(validators=entry.validators)
             case freshness.Conditional(headers=headers):
-                return await self._ask_again(url, target, stored, headers)
+                try:
+                    return await self._ask_again(url, target, stored, headers)
+                except OfflineError:
+                    # As of the last time, like the page that lists it.
+                    self._report(Event(code="page-offline", message=f"{url}: no request, offline: as of the last time"))
+                    return Fresh(validators=entry.validators)
 
     async def wheel_metadata(self, url: Url, filename: str, size: int | None) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it; None where the server gives none."""
@@ -177,7 +182,8 @@ class _Parts:
 
     def _check_same_file(self, response: Response, first: int, last: int) -> None:
         match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
-        if match is None or (int(match[1]), int(match[2])) != (first, last):
+        is_encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+        if match is None or is_encoded or (int(match[1]), int(match[2])) != (first, last):
             raise _RangesRefusedError
         size, etag = int(match[3]), response.headers.get("etag")
         if self._size not in {None, size} or (self._etag is not None and self._etag != etag):

@@ -26,7 +26,7 @@ from felloe.plugin import (
     hookimpl,
     key_part,
 )
-from felloe_pypi.page import ACCEPT, File, dist_of, links_of, parse_page
+from felloe_pypi.page import ACCEPT, File, dist_of, links_of, normalised, parse_page
 
 __all__ = ["PyPI", "SimpleIndex"]
 
@@ -53,7 +53,7 @@ class SimpleIndex:
         self.name = name
         self.links = _url(settings.get("find_links"), "find_links")
         self.url = _url(settings.get("url"), "url")
-        self.projects = _list_of(settings, "projects", str)
+        self.projects = [normalised(pattern) for pattern in _list_of(settings, "projects", str)]
         self.missing = NOT_THERE | set(_list_of(settings, "missing", int))
         self._without_sidecars: set[tuple[str, str, int | None]] = set()
         if self.url is None and self.links is None and not self.default:

@@ -19,7 +19,7 @@ from felloe.plugin import Dist, Json, Page, RequirementError, SourceError, Url
 if TYPE_CHECKING:
     from felloe_pypi.html import Anchor, Document
 
-__all__ = ["ACCEPT", "File", "dist_of", "links_of", "parse_page"]
+__all__ = ["ACCEPT", "File", "dist_of", "links_of", "normalised", "parse_page"]
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 JSON_TYPES = {"application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.latest+json"}
@@ -199,10 +199,11 @@ def _version_after_name(stem: str, project: str) -> str | None:
 
 
 def _same_name(name: str, project: str) -> bool:
-    return name == project or _normalised(name) == project
+    return name == project or normalised(name) == project
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """The name of a project, or a pattern of names, as PEP 503 has it."""
     return SEPARATORS.sub("-", name).lower()
 
 
@@ -255,7 +256,7 @@ KINDS: dict[type, str] = {
 
 
 def _check_name(page: Page, name: str, project: str) -> None:
-    if _normalised(name) != _normalised(project):
+    if normalised(name) != normalised(project):
         raise SourceError(
             f"`{page.url}` is the page of `{_shown(name)}`, not of `{project}`", hint=HINT, code="name-mismatch"
         )

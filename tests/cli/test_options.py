@@ -1,0 +1,197 @@
+"""What all commands share: requirements files, secrets in them, and what is told on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from felloe.testing import Behaviour, IndexServer, Project, make_wheel
+from tests.fixtures.program import Program
+
+PASSWORD = "s3cr3t-pa55word"
+
+# Requirements files
+
+
+def test_files_nest_and_their_requirements_come_after_the_arguments(felloe: Program, index: IndexServer) -> None:
+    felloe.write("requirements.txt", "# ours", "-r more/nested.txt", "gamma")
+    felloe.write("more/nested.txt", "acme  # any", "-c constraints.txt", f"--index-url {index.index_url}")
+    felloe.write("more/constraints.txt", "acme<2")
+
+    results = felloe("metadata", "-r", "requirements.txt", "acme==1.0", "--json", FELLOE_INDEX_URL="").results
+
+    assert [each["requirement"] for each in results] == ["acme==1.0", "acme", "gamma"]
+    assert [each["version"] for each in results] == ["1.0", "1.0", "1.0"]
+
+
+def test_options_of_a_file_add_to_those_of_the_command_line(
+    felloe: Program, index: IndexServer, tmp_path: Path
+) -> None:
+    make_wheel(felloe.cwd / "links", Project("linked", "1.0"))
+    felloe.write(
+        "requirements.txt", "--index-url http://127.0.0.1:9/", "--find-links links", "--no-binary acme", "linked"
+    )
+
+    results = felloe("metadata", "acme", "-r", "requirements.txt", "--index-url", index.index_url, "--json").results
+
+    assert [each["rung"] for each in results] == ["pkg-info", "range"]
+
+
+def test_a_dash_is_standard_input(felloe: Program) -> None:
+    results = felloe("metadata", "-r", "-", "--json", stdin="gamma\nacme==1.0\n").results
+
+    assert [each["name"] for each in results] == ["gamma", "acme"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        pytest.param(["acme", "gamma ="], "bad.txt:2:", id="syntax"),
+        pytest.param(["--no-such-option"], "bad.txt:1:1", id="option"),
+        pytest.param(["-r bad.txt"], "bad.txt:1:1", id="cycle"),
+        pytest.param(["acme --hash=md5:00"], "bad.txt:1:1", id="hash"),
+        pytest.param(["", "-r not-there.txt"], "bad.txt:2:1", id="missing"),
+    ],
+)
+@pytest.mark.parametrize("option", ["-r", "-c"])
+def test_a_mistake_in_a_file_is_told_with_its_place(
+    felloe: Program, index: IndexServer, option: str, lines: list[str], place: str
+) -> None:
+    felloe.write("bad.txt", *lines)
+
+    result = felloe("metadata", "acme", option, "bad.txt", code=1)
+
+    assert result.err.startswith(f"error: {place}")
+    assert "\n  hint: " in result.err
+    assert (result.out, index.requests) == ("", [])
+
+
+def test_what_fails_as_a_whole_is_an_object_too(felloe: Program) -> None:
+    document = felloe("metadata", "-r", "not-there.txt", "--json", code=1).document
+    newer = felloe("metadata", "acme", "--exclude-newer", "yesterday", "--json", code=1).document
+
+    assert set(document["error"]) == {"code", "message", "hint"}
+    assert document["error"]["code"] == "invalid-requirement"
+    assert newer["error"]["code"] == "invalid-configuration"
+    assert "--exclude-newer" in newer["error"]["message"]
+
+
+def test_a_password_of_a_variable_is_sent_and_is_nowhere_else(felloe: Program, index: IndexServer) -> None:
+    index.behave("*", Behaviour(require_auth=("me", PASSWORD)))
+    address = index.index_url.replace("://", "://me:${PASSWORD}@")
+    felloe.write("requirements.txt", f"--index-url {address}", "acme", "delta")
+    given = {"PASSWORD": PASSWORD, "FELLOE_INDEX_URL": ""}
+
+    human = felloe("metadata", "-r", "requirements.txt", "-v", "--refresh", code=1, **given)
+    data = felloe("metadata", "-r", "requirements.txt", "--json", "--progress", "json", code=1, **given)
+    wrong = felloe("metadata", "-r", "requirements.txt", "--no-cache", code=1, **{**given, "PASSWORD": f"{PASSWORD}!"})
+
+    assert data.codes == ["", "project-not-found"]
+    assert {request.status for request in index.requests} >= {200, 404, 401}
+    assert "401" in wrong.err
+    felloe.assert_nowhere(PASSWORD, human, data, wrong)
+
+
+def test_a_password_in_a_requirement_that_cannot_be_read_is_not_shown(felloe: Program) -> None:
+    for text in (f"https://me:{PASSWORD}@example.com/a.whl; what", f"acme @ https://me:{PASSWORD}@example.com/a b"):
+        felloe.assert_nowhere(PASSWORD, felloe("metadata", text, code=1), felloe("metadata", text, "--json", code=1))
+
+
+# Requirements that are no names
+
+
+def test_editable_and_paths_are_understood_and_have_no_source_yet(felloe: Program) -> None:
+    arguments = ["./folder", "-e", "./folder", "--editable=folder[extra]", "-e", "https://example.com/a.whl"]
+
+    results = felloe("metadata", *arguments, "--json", code=1).results
+
+    assert [(each["requirement"], each["error"]["code"]) for each in results] == [
+        ("./folder", "no-source"),
+        ("-e ./folder", "no-source"),
+        ("-e folder[extra]", "no-source"),
+        ("-e https://example.com/a.whl", "invalid-requirement"),
+    ]
+    assert all(each["error"]["hint"] for each in results)
+
+
+# What is told on stderr
+
+
+def test_verbose_says_why_and_what_it_cost(felloe: Program, index: IndexServer) -> None:
+    cold = felloe("metadata", "acme", "-v")
+    warm = felloe("metadata", "acme", "-v")
+
+    assert f"felloe: request: GET {index.index_url}acme/" in cold.err
+    assert "felloe: 2 requests, " in cold.err
+    assert "fresh" in warm.err
+    assert warm.err.endswith("felloe: 0 requests, 0 files downloaded\n")
+    assert warm.out == cold.out
+
+
+@pytest.mark.parametrize("progress", ["auto", "plain", "json", "none"])
+def test_progress_has_four_forms(felloe: Program, progress: str) -> None:
+    result = felloe("metadata", "acme", "--no-binary", "acme", "--progress", progress)
+
+    lines = result.err.splitlines()
+    match progress:
+        case "json":
+            events = [json.loads(line) for line in lines]
+            assert {"request", "download", "rung"} <= {event["code"] for event in events}
+            assert all("message" in event for event in events)
+        case "plain":
+            assert [line.split(": ")[1] for line in lines] == ["download"]
+        case _:
+            assert lines == []
+
+
+def test_warnings_are_told_unless_quiet_and_errors_always(felloe: Program) -> None:
+    unfit = 'acme; python_version < "3"'
+
+    usual = felloe("metadata", unfit, "gamma", "--progress", "none")
+    quiet = felloe("metadata", unfit, "gamma", "nothing-here", "-q", code=1)
+
+    assert usual.err == f"felloe: warning: `{unfit}` is left out: its marker does not hold here\n"
+    assert quiet.err.startswith("error: nothing-here: ")
+    assert "left out" not in quiet.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colour_is_for_terminals_that_want_it(felloe: Program, no_color: str) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    try:
+        environ = {"NO_COLOR": no_color} if no_color else {}
+        process = felloe.start("metadata", "nothing-here", "--progress", "none", stderr=theirs, TERM="xterm", **environ)
+        out, _ = process.communicate(timeout=30)
+        err = os.read(ours, 65536).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    assert (process.returncode, out) == (1, "")
+    assert "error" in err
+    assert ("\x1b[" in err) == (not no_color)
+
+
+def test_without_a_cache_nothing_is_kept(felloe: Program, index: IndexServer, tmp_path: Path) -> None:
+    felloe("metadata", "acme", "--no-cache", TMPDIR=str(felloe.home))
+    elsewhere = felloe("metadata", "acme", "--cache-dir", "elsewhere", "--json")
+
+    assert not felloe.cache.exists()
+    assert [*felloe.home.iterdir()] == []
+    assert not elsewhere.results[0]["cached"]
+    assert (felloe.cwd / "elsewhere" / "wheel-metadata-v0").is_dir()
+
+
+def test_help_and_version(felloe: Program) -> None:
+    assert felloe("--version").out.startswith("felloe ")
+    for arguments in (["--help"], ["metadata", "-h"], ["wheel", "-h"], ["cache", "-h"], ["cache", "clean", "-h"]):
+        result = felloe(*arguments)
+        assert result.out.startswith("Usage: ")
+        assert result.err == ""
+    assert not felloe.cache.exists()
