@@ -35,12 +35,12 @@ atexit.register(lambda: print("imported:", *sys.modules, file=sys.stderr))
 
 
 @pytest.fixture
-def telling(felloe: Program, tmp_path: Path) -> dict[str, str]:
-    """With these in its environment, the program tells its imports."""
+def telling(tmp_path: Path) -> str:
+    """With this as PYTHONPATH, the program tells its imports."""
     folder = tmp_path / "start"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(TELL_IMPORTS)
-    return {"PYTHONPATH": str(folder)}
+    return str(folder)
 
 
 def imported(err: str) -> set[str]:
@@ -49,7 +49,7 @@ def imported(err: str) -> set[str]:
 
 
 @pytest.mark.parametrize("form", ["json", "html"])
-def test_a_warm_run_imports_nothing_heavy(felloe: Program, telling: dict[str, str], tmp_path: Path, form: Form) -> None:
+def test_a_warm_run_imports_nothing_heavy(felloe: Program, telling: str, tmp_path: Path, form: Form) -> None:
     felloe.write("requirements.txt", "gamma", 'acme>=1; python_version > "3"')
     with IndexServer(forms=[form]) as index:
         fill(index, tmp_path / "made")
@@ -59,7 +59,7 @@ def test_a_warm_run_imports_nothing_heavy(felloe: Program, telling: dict[str, st
         felloe("metadata", "acme", *asked, *options, code=1)
         felloe("metadata", "acme", "gamma", *options)
         index.clear()
-        warm = felloe("metadata", "acme", "gamma", 'acme==1; python_version < "3"', *options, **telling)
+        warm = felloe("metadata", "acme", "gamma", 'acme==1; python_version < "3"', *options, PYTHONPATH=telling)
         requests = index.requests
 
     assert [each["cached"] for each in warm.results] == [True, True]
@@ -68,27 +68,27 @@ def test_a_warm_run_imports_nothing_heavy(felloe: Program, telling: dict[str, st
     assert "felloe.database" in imported(warm.err)
 
 
-def test_a_warm_sdist_imports_nothing_heavy(felloe: Program, telling: dict[str, str]) -> None:
+def test_a_warm_sdist_imports_nothing_heavy(felloe: Program, telling: str) -> None:
     asked = ["metadata", "acme", "--no-binary", "acme", "--json"]
     felloe(*asked)
 
-    warm = felloe(*asked, **telling)
+    warm = felloe(*asked, PYTHONPATH=telling)
 
     assert [(each["cached"], each["rung"]) for each in warm.results] == [(True, "pkg-info")]
     assert imported(warm.err) & (HEAVY | {"tarfile"}) == set()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["no-such-command"]])
-def test_help_imports_little(felloe: Program, telling: dict[str, str], arguments: list[str]) -> None:
-    names = imported(felloe(*arguments, code=2 if arguments == ["no-such-command"] else 0, **telling).err)
+def test_help_imports_little(felloe: Program, telling: str, arguments: list[str]) -> None:
+    names = imported(felloe(*arguments, code=2 if arguments == ["no-such-command"] else 0, PYTHONPATH=telling).err)
 
     ours = {name for name in names if name.partition(".")[0] == "felloe"}
     assert ours == {"felloe", "felloe.__main__", "felloe.cli"} & ours
     assert names & (HEAVY | {"attrs", "attr", "pluggy", "packaging", "felloe_pypi"}) == set()
 
 
-def test_the_cache_is_looked_at_without_what_a_request_needs(felloe: Program, telling: dict[str, str]) -> None:
+def test_the_cache_is_looked_at_without_what_a_request_needs(felloe: Program, telling: str) -> None:
     felloe("metadata", "acme")
 
     for command in ("dir", "size", "list"):
-        assert imported(felloe("cache", command, **telling).err) & HEAVY == set()
+        assert imported(felloe("cache", command, PYTHONPATH=telling).err) & HEAVY == set()

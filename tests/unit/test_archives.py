@@ -65,7 +65,7 @@ async def test_what_is_not_there_is_none_and_leaves_no_trace(cache):
     assert not cache.root.exists()
 
 
-async def test_hashing_is_work(cache):
+def test_hashing_is_work(cache):
     put(cache)
 
     for coroutine in (cache.archives.verified(SHA256, NAME), digests_of(cache.root / "CACHEDIR.TAG")):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import os
 import socket
 import ssl
+import sys
 import threading
 import tracemalloc
 import zlib
@@ -28,7 +28,7 @@ from felloe.net.client import Client, Exchange, NetSettings, Response, settings_
 from felloe.net.credentials import Credentials
 from felloe.progress import Event
 from felloe.testing import Behaviour, IndexServer, Reply
-from tests.fixtures.wire import Proxy, hang_up, wire
+from tests.fixtures.wire import Proxy, connected_to, hang_up, wire
 
 pytestmark = pytest.mark.anyio
 
@@ -123,6 +123,29 @@ async def test_what_will_not_pass_is_not(server: IndexServer, status: int) -> No
     assert (error.code, error.payload["status"]) == (f"http-{status}", status)
     assert str(error) == f"{server.url}/page answered {status}"
     assert len(server.requests) == 1
+
+
+async def test_nothing_is_printed(server: IndexServer) -> None:
+    """Of retries, say: a logger without a handler writes to stderr."""
+    server.behave("/page", Behaviour(statuses=[Reply(503, headers=AT_ONCE)]))
+    code = f"""if True:
+        import anyio
+        from felloe import Url
+        from felloe.net.client import Client, Exchange, NetSettings
+        from felloe.net.credentials import Credentials
+
+        async def main():
+            client = Client(NetSettings(), Credentials((), {{}}, None), lambda event: None)
+            await client.exchange(Exchange(url=Url("{server.url}/page")), lambda response: response.body(9))
+            await client.aclose()
+
+        anyio.run(main)
+    """
+
+    done = await anyio.run_process([sys.executable, "-c", code], check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert [request.status for request in server.requests] == [503, 200]
 
 
 async def test_there_is_an_end_to_it(server: IndexServer) -> None:
@@ -705,20 +728,6 @@ async def test_no_more_requests_at_once_than_allowed() -> None:
             thread.join()
 
     assert (handler.most, handler.now) == (3, 0)  # type: ignore[attr-defined]
-
-
-def connected_to(url: str) -> int:
-    """How many sockets of this process, on the client's side, are connected to the server."""
-    gc.collect()
-    place = ("127.0.0.1", Url(url).port)
-    return sum(1 for found in gc.get_objects() if isinstance(found, socket.socket) and _peer(found) == place)
-
-
-def _peer(connection: socket.socket) -> object:
-    try:
-        return connection.getpeername()
-    except OSError:
-        return None
 
 
 async def test_connections_are_used_again_and_closed_at_the_end(server: IndexServer) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import pytest
 
-from felloe.stepping import NotSteppable, must_not_step, step, work
+from felloe.stepping import NotSteppable, is_stepping, must_not_step, step, work
 
 
 async def plain(value):
@@ -28,14 +28,6 @@ def can_step(coroutine):
     except NotSteppable:
         return False
     return True
-
-
-def is_stepping():
-    try:
-        must_not_step()
-    except NotSteppable:
-        return True
-    return False
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +231,14 @@ def test_stepping_inside_stepping(inner):
     assert not can_step(outer())
     assert "worked" not in log
     assert not is_stepping()
+
+
+def test_plain_functions_stop_it_too():
+    async def asks():
+        must_not_step()
+
+    assert not can_step(asks())
+    assert must_not_step() is None
 
 
 def test_other_threads_are_not_stepping():

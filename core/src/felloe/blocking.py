@@ -7,8 +7,8 @@ loop on a thread of its own, which is started when it is first needed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from felloe.assembly import Database
@@ -84,7 +84,7 @@ class BlockingDatabase:
         self,
         items: Iterable[Item],
         answer: Callable[[Item], Coroutine[Any, Any, Any]],
-        batch: Callable[[list[Item]], Any],
+        batch: Callable[[list[Item]], AsyncGenerator[Outcome, None]],
     ) -> Iterator[Outcome]:
         cold: list[Item] = []
         for item in items:
@@ -93,16 +93,22 @@ class BlockingDatabase:
             except NotSteppable:
                 cold.append(item)
         if cold:
-            with self._running().wrap_async_context_manager(_Batch(batch(cold))) as outcomes:
-                while (outcome := self._running().call(outcomes.next)) is not None:
-                    yield outcome
+            yield from self._outcomes(lambda: batch(cold))
+
+    def _outcomes(self, batch: Callable[[], AsyncGenerator[Outcome, None]]) -> Iterator[Outcome]:
+        portal = self._running()
+        outcomes = portal.call(_Batch, batch())
+        try:
+            while (outcome := _call(portal, outcomes.next)) is not None:
+                yield outcome
+        finally:
+            if portal is self._portal:  # else all was ended with it
+                portal.call(outcomes.aclose)
 
     def _finish(self, coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        try:
+        with suppress(NotSteppable):
             return self._step(coroutine)
-        except NotSteppable:
-            value: T = self._running().call(coroutine)
-            return value
+        return _call(self._running(), coroutine)
 
     def _step(self, coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if _event_loop_runs():
@@ -120,19 +126,21 @@ class BlockingDatabase:
 
 
 class _Batch:
-    """An async generator as something that a portal can enter, ask and leave."""
+    """An async generator that may be closed while it is asked: by the time it is, that has ended."""
 
-    def __init__(self, outcomes: Any) -> None:
+    def __init__(self, outcomes: AsyncGenerator[Outcome, None]) -> None:
+        from anyio import Lock
+
         self._outcomes = outcomes
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._outcomes.aclose()
+        self._lock = Lock()
 
     async def next(self) -> Outcome | None:
-        return await anext(self._outcomes, None)
+        async with self._lock:
+            return await anext(self._outcomes, None)
+
+    async def aclose(self) -> None:
+        async with self._lock:
+            await self._outcomes.aclose()
 
 
 class _HeldReporter:
@@ -158,6 +166,16 @@ class _HeldReporter:
             self._events = None
         for event in held:
             self._reporter.report(event)
+
+
+def _call(portal: BlockingPortal, coroutine: Callable[[], Awaitable[T]]) -> T:
+    """What it gives, or raises. Whoever is interrupted while waiting does not leave it running."""
+    future = portal.start_task_soon(coroutine)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _event_loop_runs() -> bool:

@@ -42,7 +42,7 @@ class Item:
         """The project, normalised; "" where neither metadata nor file name tell."""
         known = [*self.record.data.values(), *([self.record.static] if self.record.static else [])]
         written = next((str(each.fields["name"]) for each in known if "name" in each.fields), None)
-        return normalised(written or self.filename.partition("-")[0])
+        return normalised(written or _project_in(self.filename))
 
 
 def size(layout: Layout) -> int:
@@ -58,11 +58,11 @@ def size(layout: Layout) -> int:
 
 def items(layout: Layout, records: Records) -> Iterator[Item]:
     """All entries that can be read, in the order of their paths."""
-    for path in sorted((layout.root / ENTRIES).glob("**/metadata.json")):
-        if (record := records.read(path)) is not None:
+    for path in _files(layout, ENTRIES):
+        if path.name == "metadata.json" and (record := records.read(path)) is not None:
             yield Item(path=path, filename=path.parent.name, kind=record.kind, record=record)
-    for path in sorted((layout.root / WHEEL_METADATA).glob("**/*.json")):
-        if (record := records.read(path)) is not None:
+    for path in _files(layout, WHEEL_METADATA):
+        if path.suffix == ".json" and (record := records.read(path)) is not None:
             yield Item(path=path, filename=path.name.removesuffix(".json"), kind=record.kind, record=record)
 
 
@@ -98,14 +98,17 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
             archive = layout.archive(digest, item.filename)
             if algorithm == "sha256" and not leads_outside(layout.root, archive):
                 shutil.rmtree(archive.parent, ignore_errors=True)
-    for page in (layout.root / PAGES).glob("*/*"):
-        if _is_file_of(layout, page) and _project_of(page) in names:
+    for page in _files(layout, PAGES):
+        if _project_of(page) in names:
             page.unlink(missing_ok=True)
 
 
-def _is_file_of(layout: Layout, path: Path) -> bool:
-    """Whether it is a regular file of the cache: what may be opened without waiting, and removed."""
-    return path.is_file() and not path.is_symlink() and not leads_outside(layout.root, path)
+def _files(layout: Layout, bucket: str) -> list[Path]:
+    """The regular files of a bucket, in the order of their paths; where links lead to does not count."""
+    top = layout.root / bucket
+    walked = () if top.is_symlink() else os.walk(top)
+    paths = [Path(folder) / name for folder, _, names in walked for name in names]
+    return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def _project_of(page: Path) -> str:
@@ -117,6 +120,11 @@ def _project_of(page: Path) -> str:
         except (ValueError, LookupError, TypeError, RecursionError):
             return ""
     return normalised(str(url).rstrip("/").rpartition("/")[2])
+
+
+def _project_in(filename: str) -> str:
+    """As far as the name of an sdist or wheel tells; "" where it does not."""
+    return filename.partition("-")[0] if filename.endswith(".whl") else filename.rpartition("-")[0]
 
 
 def normalised(name: str) -> str:

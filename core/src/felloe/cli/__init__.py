@@ -69,7 +69,7 @@ def main() -> NoReturn:
         # Whoever read our output has gone. Python would complain at exit when it flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except Exception as error:  # noqa: BLE001  # the last line of defence
+    except Exception as error:  # the last line of defence
         if os.environ.get("FELLOE_STRICT") == "1":
             raise
         from felloe.cli.output import show_error

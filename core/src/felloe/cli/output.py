@@ -50,6 +50,7 @@ class Console:
 
     def __init__(self, progress: str, *, quiet: bool, verbose: bool) -> None:
         self._progress = progress
+        self._told = PLAIN if progress == "plain" else frozenset({"warning"})
         self._quiet = quiet
         self._verbose = verbose
         self._counts: dict[str, int] = {}
@@ -59,9 +60,7 @@ class Console:
         self._counts[event.code] = self._counts.get(event.code, 0) + 1
         if self._progress == "json":
             click.echo(json.dumps({"code": event.code, "message": event.message, **event.data}, default=str), err=True)
-        elif self._verbose or (event.code == "warning" and not self._quiet):
-            self._line(event)
-        elif self._progress == "plain" and event.code in PLAIN and not self._quiet:
+        elif self._verbose or (event.code in self._told and not self._quiet):
             self._line(event)
         elif self._progress == "auto" and not self._quiet and sys.stderr.isatty():
             self._show(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from base64 import b64encode
@@ -36,6 +37,9 @@ ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
 PLAIN = frozenset({"", "identity"})
+# stamina logs each retry. Whoever listens to logs gets that; where nobody does, nothing is to be printed.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
+
 PROXY_SCHEMES = frozenset({"http", "https"})
 PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}

@@ -87,6 +87,8 @@ class Downloads:
         except _RangesRefusedError:
             self._without_ranges.add(url.origin)
             return None
+        except _OtherSizeError:
+            return None
 
     async def _ask_again(
         self, url: Url, target: Target, stored: freshness.Response, conditions: Mapping[str, str]
@@ -140,6 +142,10 @@ class _RangesRefusedError(Exception):
     """The server gives whole files only."""
 
 
+class _OtherSizeError(Exception):
+    """The file is not of the size that its index says: where it ends has to be seen."""
+
+
 class _Parts:
     """Ranges of one remote file, that must not change between them."""
 
@@ -148,12 +154,14 @@ class _Parts:
         self._url = url
         self._clock = clock
         self._etag: str | None = None
+        self._listed_size: int | None = None
         self._size: int | None = None
         self._validators: Mapping[str, Any] = {}
 
     async def metadata(self, filename: str, size: int | None) -> RawMetadata:
         from felloe.net.wheel_range import read_metadata
 
+        self._listed_size = size
         if size is None:
             # Not a suffix range: some servers answer that with an error, others with the whole file.
             await self.read(0, 0)
@@ -186,6 +194,8 @@ class _Parts:
         if match is None or is_encoded or (int(match[1]), int(match[2])) != (first, last):
             raise _RangesRefusedError
         size, etag = int(match[3]), response.headers.get("etag")
+        if self._listed_size not in {None, size}:
+            raise _OtherSizeError
         if self._size not in {None, size} or (self._etag is not None and self._etag != etag):
             raise NetworkError(f"{self._url} changed while it was read", hint="try again", code="changed")
         self._size, self._etag = size, etag

@@ -1,0 +1,309 @@
+"""Many processes on one cache, processes that are killed, and caches that cannot be written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felloe import BlockingDatabase
+from felloe.testing import Behaviour, IndexServer, Project, make_sdist, make_wheel
+from tests.fixtures.line import config_of, files_below, own_sources
+from tests.fixtures.plugins import NO_FILES, SETTINGS
+
+PATIENCE = 60.0
+MANY = 32
+NOT_LEFT = ("scratch", "locks/users")
+
+# What follows a line of `PREPARE` runs when the parent says so; a failure is told like the command line does.
+CHILD = """\
+import json, sys
+from felloe import BlockingDatabase, FelloeError
+{prepare}
+print("ready", flush=True)
+sys.stdin.readline()
+verb, *names = sys.argv[1:]
+results = []
+with BlockingDatabase() as database:
+    for name in names:
+        try:
+            answer = getattr(database, verb)(name)
+            results.append([answer.dist.version, answer.cached])
+        except FelloeError as error:
+            results.append([error.code, str(error), error.hint])
+print(json.dumps(results))
+"""
+HEAVY = "import anyio.from_thread, asyncio, filelock, httpx, ssl, stamina, truststore"
+# So that permissions hold for root as well: the owner of all files, but without its privileges.
+UNPRIVILEGED = """\
+import ctypes
+class Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+assert ctypes.CDLL(None).capset(ctypes.byref(Header(0x20080522, 0)), (ctypes.c_uint32 * 6)()) == 0
+"""
+SMALL_FILES = """\
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+"""
+
+
+class Scene:
+    """An index and a cache; `start` is a process that waits until it is told to begin."""
+
+    def __init__(self, folder: Path, server: IndexServer) -> None:
+        self.folder = folder
+        self.cache = folder / "cache"
+        self.server = server
+
+    def start(self, verb: str, *names: str, prepare: str = "", **options: Any) -> subprocess.Popen[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+        own = {"FELLOE_CACHE_DIR": str(self.cache), "FELLOE_INDEX_URL": self.server.index_url}
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD.format(prepare=prepare), verb, *names],
+            cwd=self.folder,
+            env={**inherited, **NO_FILES, **own},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, verb: str, *names: str, prepare: str = "", **options: Any) -> list[Any]:
+        with self.start(verb, *names, prepare=prepare, **options) as process:
+            (result,) = results_of([process])
+        return result
+
+    def ask(self, name: str = "acme", verb: str = "metadata") -> Any:
+        """In this process."""
+        with BlockingDatabase(config_of(self.cache, self.server), sources=own_sources()) as database:
+            return getattr(database, verb)(name)
+
+    def add_sdist(self, project: Project = Project("acme", "1.0"), **listing: Any) -> Path:
+        sdist = make_sdist(self.folder, project)
+        self.server.add(sdist, **listing)
+        return sdist
+
+    def asked_for_files(self) -> list[str]:
+        return [path for path in self.server.paths if path.startswith("/files/")]
+
+    def assert_tidy(self) -> None:
+        """No process is left that uses the cache, and no half-made file."""
+        assert files_below(self.cache, *NOT_LEFT) == []
+        assert list((self.cache / "scratch").glob("*")) == []
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with IndexServer() as server:
+        yield Scene(tmp_path, server)
+
+
+def results_of(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:
+    """Lets all of them begin at one time, and waits for what they print; nothing on stderr is wanted."""
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=PATIENCE) for process in processes]
+    assert {errors for _, errors in told} == {""}
+    return [json.loads(out) for out, _ in told]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Many at once
+
+
+def test_many_processes_fetch_once(scene: Scene) -> None:
+    """Whether the page tells the hash or not: who waited for another one's download takes that."""
+    scene.add_sdist(Project("told", "1.0", padding=300_000))
+    scene.add_sdist(Project("untold", "1.0", padding=300_000), hashes=False)
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(scene.start("metadata", "told", "untold", prepare=HEAVY)) for _ in range(MANY)
+        ]
+        results = results_of(processes)
+
+    assert {tuple(version for version, _ in result) for result in results} == {("1.0", "1.0")}
+    downloads = [request for request in scene.server.requests if request.path.startswith("/files/") and request.sent]
+    assert sorted(request.path for request in downloads) == ["/files/told-1.0.tar.gz", "/files/untold-1.0.tar.gz"]
+    assert [result[0][1] for result in results].count(False) == 1
+    assert [result[1][1] for result in results].count(False) == 1
+    scene.assert_tidy()
+
+
+# kill -9
+
+
+KILLED = {
+    "before the first byte": lambda reached: Behaviour(reached=reached, hold=threading.Event()),
+    "in the middle": lambda reached: Behaviour(reached=reached, drip=0.001),
+}
+
+
+@pytest.mark.parametrize("verb", ["metadata", "wheel"])
+@pytest.mark.parametrize("when", KILLED)
+def test_a_process_that_is_killed_leaves_nothing_wrong(scene: Scene, when: str, verb: str) -> None:
+    artifact = make_sdist if verb == "metadata" else make_wheel
+    file = artifact(scene.folder, Project("acme", "1.0", padding=100_000))
+    scene.server.add(file)
+    reached = threading.Event()
+    scene.server.behave("/files/*", KILLED[when](reached))
+    with scene.start(verb, "acme") as process:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert reached.wait(PATIENCE)
+        if when == "in the middle":
+            wait_until(lambda: any((scene.cache / path).stat().st_size for path in files_below(scene.cache, "scratch")))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert files_below(scene.cache, "archives-v0", "built-wheel-metadata-v0", "wheel-metadata-v0") == []
+    scene.server.behave("/files/*", Behaviour())
+
+    began = time.monotonic()
+    answer = scene.ask(verb=verb)
+
+    assert time.monotonic() - began < 5
+    assert (answer.dist.version, answer.cached) == ("1.0", False)
+    (archive,) = files_below(scene.cache, "archives-v0")
+    assert (scene.cache / archive).read_bytes() == file.read_bytes()
+    scene.assert_tidy()
+
+
+def test_what_a_dead_process_holds_is_free_for_one_that_waits(scene: Scene) -> None:
+    scene.add_sdist()
+    reached, hold = threading.Event(), threading.Event()
+    scene.server.behave("/files/*", Behaviour(reached=reached, hold=hold))
+    with scene.start("metadata", "acme") as first, scene.start("metadata", "acme") as second:
+        for process in (first, second):
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert reached.wait(PATIENCE)
+        wait_until(lambda: len(files_below(scene.cache, "locks/users")) == 2)
+        scene.server.behave("/files/*", Behaviour())
+        first.kill()
+        second_is_done = second.communicate(timeout=PATIENCE) if holds_nothing(scene, first) else ("", "")
+        hold.set()
+
+    assert second_is_done[1] == ""
+    assert scene.ask().dist.version == "1.0"
+    scene.assert_tidy()
+
+
+def holds_nothing(scene: Scene, process: subprocess.Popen[str]) -> bool:
+    return process.wait(PATIENCE) == -signal.SIGKILL
+
+
+# A cache that cannot be written to
+
+
+@pytest.fixture
+def read_only(scene: Scene) -> Iterator[Scene]:
+    """Warm of an sdist `acme` and a wheel `tool`; nothing in it may be changed."""
+    scene.add_sdist()
+    scene.server.add(make_wheel(scene.folder, Project("tool", "1.0")))
+    scene.server.add(make_wheel(scene.folder, Project("other", "1.0")))
+    scene.ask()
+    scene.ask("tool", "wheel")
+    scene.server.clear()
+    paths = [scene.cache, *scene.cache.rglob("*")]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    yield scene
+    for path, mode in modes.items():
+        path.chmod(mode)
+
+
+@pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize(("verb", "name"), [("metadata", "acme"), ("metadata", "tool"), ("wheel", "tool"), ("find", "acme")])
+def test_a_read_only_cache_serves_what_is_warm(read_only: Scene, verb: str, name: str) -> None:
+    if verb == "find":
+        verb, name = "metadata", "acme>=1"
+
+    assert read_only.run(verb, name, prepare=UNPRIVILEGED) == [["1.0", True]]
+
+    assert read_only.server.paths == []
+
+
+@pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_says_so_where_it_has_to_be_written(read_only: Scene) -> None:
+    ((code, message, hint), warm) = read_only.run("metadata", "other", "acme", prepare=UNPRIVILEGED)
+
+    assert code == "cache"
+    assert f"cannot write to the cache `{read_only.cache}`: Permission denied" in message
+    assert "--cache-dir" in hint
+    assert warm == ["1.0", True]
+
+
+@pytest.mark.parametrize("limit", [0, 100, 2000, 4096, 50_000])
+@pytest.mark.parametrize("verb", ["metadata", "wheel"])
+def test_a_full_disk_is_told_and_heals(scene: Scene, verb: str, limit: int) -> None:
+    """A limit on the size of files stands for the disk: what does not fit gets an error from the system."""
+    artifact = make_sdist if verb == "metadata" else make_wheel
+    scene.server.add(artifact(scene.folder, Project("acme", "1.0", padding=100_000)))
+    scene.server.add(make_wheel(scene.folder, Project("tool", "1.0")), sidecar=True)
+    scene.ask("tool")
+
+    ((code, message, hint),) = scene.run(verb, "acme", prepare=SMALL_FILES.format(limit=limit))
+    (warm,) = scene.run("metadata", "tool", prepare=SMALL_FILES.format(limit=0))
+
+    assert code in {"cache", "network"}
+    assert "File too large" in message
+    assert hint
+    assert warm == ["1.0", True]
+    assert files_below(scene.cache, "archives-v0") == []
+    scene.assert_tidy()
+
+    assert scene.run(verb, "acme") == [["1.0", False]]
+    assert scene.run(verb, "acme") == [["1.0", True]]
+    scene.assert_tidy()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077, 0o027])
+def test_the_umask_is_respected(scene: Scene, umask: int) -> None:
+    scene.add_sdist()
+    scene.server.add(make_wheel(scene.folder, Project("tool", "1.0")), sidecar=True)
+
+    scene.run("metadata", "acme", "tool", umask=umask)
+    scene.run("wheel", "tool", umask=umask)
+
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in scene.cache.rglob("*")}
+    assert stat.S_IMODE(scene.cache.stat().st_mode) == 0o700
+    assert len(modes) > 20
+    assert {str(path): oct(mode) for path, mode in modes.items() if mode & umask} == {}
+    kept = {path: mode for path, mode in modes.items() if path.is_file() and "locks" not in path.parts}
+    assert {str(path): oct(mode) for path, mode in kept.items() if mode != 0o666 & ~umask} == {}
+
+
+def test_a_cache_that_is_a_file(scene: Scene) -> None:
+    scene.add_sdist()
+    scene.cache.write_text("not a folder")
+
+    ((code, message, _),) = scene.run("metadata", "acme")
+
+    assert (code, str(scene.cache) in message) == ("cache", True)
+    assert scene.cache.read_text() == "not a folder"

@@ -1,0 +1,396 @@
+"""What is in the cache, for people; and cleaning it, which removes what felloe made and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import anyio
+import pytest
+
+from felloe.cache.contents import clean, items, normalised, size
+from felloe.errors import CacheError
+from felloe.record import Record, with_static, with_wheel
+from felloe.values import CacheKey, Entry, Metadata
+from tests.fixtures.cache import FOREIGN, FOREIGN_FOLDERS, Cache, Child, everything
+
+DATA = b"x" * 10_000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+MARKS = {"CACHEDIR.TAG", ".gitignore"}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with Cache(tmp_path / "cache") as cache:
+        yield cache
+
+
+def add(cache, filename, *, kind="pypi", content=None, known=True):
+    """An entry as the line makes it."""
+    name, _, version = filename.removesuffix(".tar.gz").partition("-")
+    metadata = Metadata({"metadata-version": "2.2", "name": name, "version": version.partition("-")[0]})
+    record = Record(kind=kind, entry=Entry(content=content))
+    if filename.endswith(".whl"):
+        path = cache.layout.wheel_metadata(kind, "", CacheKey(parts=(filename,)))
+        record = with_wheel(record, filename, metadata, "sidecar") if known else record
+    else:
+        path = cache.layout.entry(kind, "", CacheKey(parts=(filename,)))
+        record = with_static(record, metadata, "pkg-info") if known else record
+    anyio.run(cache.records.change, path, lambda old: record)
+    return path
+
+
+def add_archive(cache, filename, sha256=SHA256):
+    file = cache.run.folder() / "file"
+    file.write_bytes(DATA)
+    return cache.archives.put(file, sha256, filename)
+
+
+def add_page(cache, url, key="abcdef"):
+    page = cache.layout.page(key)
+    cache.store.write(page, json.dumps({"url": url}).encode() + b"\n<html>")
+    return page
+
+
+def add_of_all_kinds(cache):
+    """Something in each of the buckets; gives the folders."""
+    add(cache, "a-1.0.tar.gz", content=f"sha256:{SHA256}")
+    add(cache, "a-1.0-py3-none-any.whl")
+    add_archive(cache, "a-1.0.tar.gz")
+    add_page(cache, "https://example.com/simple/a/")
+    cache.store.write_document(cache.layout.memo("git", "", ("main",)), {"value": 1})
+    cache.store.write_document(cache.layout.interpreter("ab"), {"value": 1})
+    for name in ("builds-v0", "unpacked-v0", "environments-v0", "resolutions-v0", "keep-v0", "http-v1", "archives-v12"):
+        (cache.root / name / "folder").mkdir(parents=True)
+        (cache.root / name / "folder" / "file").write_bytes(DATA)
+
+
+def clean_all(cache):
+    cache.run.end()
+    return clean(cache.layout, cache.run, [], None)
+
+
+def clean_projects(cache, *names):
+    found = list(items(cache.layout, cache.records))
+    cache.run.end()
+    return clean(cache.layout, cache.run, found, frozenset(names))
+
+
+# Size
+
+
+def test_size_of_nothing(cache):
+    assert size(cache.layout) == 0
+
+
+def test_size_is_that_on_disk(cache):
+    path = add_archive(cache, "a.whl")
+    before = size(cache.layout)
+    assert before >= len(DATA)
+
+    os.link(path, path.with_name("b.whl"))
+    assert size(cache.layout) == before  # each inode once
+
+    (path.with_name("c.whl")).write_bytes(DATA)
+    assert before + len(DATA) <= size(cache.layout) <= 2 * before + len(DATA)
+
+
+def test_size_does_not_count_what_links_lead_to(cache, tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "file").write_bytes(b"x" * 1_000_000)
+    cache.root.mkdir()
+    (cache.root / "folder").symlink_to(tmp_path / "large")
+    (cache.root / "file").symlink_to(tmp_path / "large" / "file")
+
+    assert size(cache.layout) < 100_000
+
+
+def test_size_while_others_remove_files(cache, monkeypatch):
+    path = add_archive(cache, "a.whl")
+    before, walk = size(cache.layout), os.walk
+
+    def walk_and_remove(top):
+        for step in list(walk(top)):
+            path.unlink(missing_ok=True)
+            yield step
+
+    monkeypatch.setattr(os, "walk", walk_and_remove)
+
+    assert size(cache.layout) <= before - len(DATA)
+
+
+# Items
+
+
+def summary(cache):
+    return [(item.filename, item.kind, item.name) for item in items(cache.layout, cache.records)]
+
+
+def test_items_of_nothing(cache):
+    assert summary(cache) == []
+    assert not cache.root.exists()
+
+
+def test_items_are_in_order(cache):
+    for filename in ("c-1.0.tar.gz", "B_b-1.0-py3-none-any.whl", "a-1.0.tar.gz", "d-1.0.tar.gz"):
+        add(cache, filename, kind="index" if filename[0] == "d" else "pypi")
+
+    assert summary(cache) == [
+        ("d-1.0.tar.gz", "index", "d"),
+        ("a-1.0.tar.gz", "pypi", "a"),
+        ("c-1.0.tar.gz", "pypi", "c"),
+        ("B_b-1.0-py3-none-any.whl", "pypi", "b-b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("Zope.Interface-6.0.tar.gz", "zope-interface"),
+        ("zope-interface-6.0.tar.gz", "zope-interface"),
+        ("zope_interface-6.0-cp311-cp311-linux_x86_64.whl", "zope-interface"),
+        ("master.zip", ""),
+        ("f" * 40, ""),
+    ],
+)
+def test_the_name_of_what_is_not_known(cache, filename, name):
+    add(cache, filename, known=False)
+
+    assert [item.name for item in items(cache.layout, cache.records)] == [name]
+
+
+def test_what_is_damaged_or_foreign_is_no_item(cache):
+    add(cache, "a-1.0.tar.gz")
+    add(cache, "b-1.0.tar.gz").write_bytes(b"damaged")
+    cache.store.write_document(add(cache, "c-1.0.tar.gz"), {"source": 1})
+    (cache.document.parent / "other.json").write_text("{}")
+    (cache.root / "wheel-metadata-v0").mkdir()
+    (cache.root / "wheel-metadata-v0" / "file.txt").touch()
+
+    assert [filename for filename, _, _ in summary(cache)] == ["a-1.0.tar.gz"]
+    assert len(cache.warnings()) == 2
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_thing_in_the_place_of_a_record(cache, tmp_path, foreign):
+    with Cache(tmp_path / "outside") as other:
+        target = add(other, "b-1.0.tar.gz")
+    add(cache, "a-1.0.tar.gz")
+    path = add(cache, "b-1.0.tar.gz")
+    path.unlink()
+    foreign(path, target)
+
+    assert [filename for filename, _, _ in summary(cache)] == ["a-1.0.tar.gz"]
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_items_are_not_looked_for_behind_links(cache, tmp_path, level):
+    with Cache(tmp_path / "outside") as other:
+        path = add(other, "a-1.0.tar.gz")
+    parts = path.relative_to(other.root).parts[:level]
+    place = cache.root.joinpath(*parts)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(other.root.joinpath(*parts))
+
+    assert summary(cache) == []
+
+
+# Cleaning
+
+
+def test_cleaning_nothing(cache):
+    assert clean_all(cache) == 0
+    assert not cache.root.exists()
+
+
+def test_cleaning_all(cache):
+    add_of_all_kinds(cache)
+    before = size(cache.layout)
+
+    freed = clean_all(cache)
+
+    assert {path.name for path in cache.root.iterdir()} == MARKS | {"locks"}
+    assert 0 < freed <= before
+    assert freed == pytest.approx(before, abs=50_000)
+
+
+def test_cleaning_all_leaves_what_is_not_ours(cache):
+    add_of_all_kinds(cache)
+    for name in ("mine-v0", "http", "http-v", "old-http-v0", "http-v0.bak", "archives-v0-mine"):
+        (cache.root / name).mkdir()
+        (cache.root / name / "file").write_text("mine")
+    (cache.root / "notes.txt").write_text("mine")
+    (cache.root / "memo-v1").write_text("a file")
+
+    clean_all(cache)
+
+    assert {path.name for path in cache.root.iterdir()} == MARKS | {
+        "locks", "mine-v0", "http", "http-v", "old-http-v0", "http-v0.bak", "archives-v0-mine", "notes.txt", "memo-v1"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("foreign", FOREIGN_FOLDERS.values(), ids=FOREIGN_FOLDERS)
+@pytest.mark.parametrize("folder", ["archives-v0", "http-v0", "scratch", "locks", "locks/users"])
+@pytest.mark.parametrize("names", [(), ("a",)], ids=["all", "projects"])
+def test_cleaning_leaves_what_links_lead_to(cache, tmp_path, foreign, folder, names):
+    with Cache(tmp_path / "outside") as outside:
+        add_of_all_kinds(outside)
+    before = everything(outside.root)
+    place = cache.root / folder
+    place.parent.mkdir(parents=True)
+    foreign(place, outside.root / folder)
+    add(cache, "b-1.0.tar.gz")
+
+    clean_projects(cache, *names) if names else clean_all(cache)
+
+    assert everything(outside.root) == before
+    assert ("b-1.0.tar.gz" in {name for name, _, _ in summary(cache)}) is bool(names)
+
+
+def test_a_cleaned_cache_works(cache):
+    add_of_all_kinds(cache)
+    clean_all(cache)
+
+    add(cache, "a-1.0.tar.gz")
+
+    assert summary(cache) == [("a-1.0.tar.gz", "pypi", "a")]
+    assert cache.warnings() == []
+
+
+def test_cleaning_removes_what_the_dead_left(cache):
+    with Child(cache.root, 'folder = cache.run.folder(); (folder / "file").touch(); say(folder); wait()') as child:
+        left = child.heard()
+    assert os.path.exists(left)
+
+    clean_all(cache)
+
+    assert not cache.layout.scratch.exists()
+
+
+def test_cleaning_one_project(cache):
+    gone = [
+        add(cache, "a-1.0.tar.gz", content=f"sha256:{SHA256}"),
+        add(cache, "a-1.0-py3-none-any.whl"),
+        add_archive(cache, "a-1.0.tar.gz"),
+        add_page(cache, "https://example.com/simple/a/", "01"),
+        add_page(cache, "https://example.com/simple/A", "02"),
+    ]
+    stays = [
+        add(cache, "a_b-1.0.tar.gz", content="git:" + "f" * 40),
+        add(cache, "b-1.0.tar.gz"),
+        add_archive(cache, "b-1.0.tar.gz", "f" * 64),
+        add_page(cache, "https://example.com/simple/a-b/", "03"),
+        add_page(cache, "https://example.com/a/simple/", "04"),
+    ]
+
+    assert clean_projects(cache, "a") > 0
+
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
+
+
+@pytest.mark.parametrize("written", ["Zope.Interface", "zope_interface", "ZOPE-INTERFACE", "zope.-_interface"])
+def test_a_project_has_one_normalised_name(cache, written):
+    path = add(cache, f"{written.replace('-', '_')}-1.0.tar.gz")
+
+    clean_projects(cache, normalised(written))
+
+    assert normalised(written) == "zope-interface"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sha256:..",
+        "sha256:../..",
+        "sha256:../../outside",
+        "sha256:/",
+        "sha256:",
+        "sha256:.",
+        "git:../..",
+        "..",
+        "sha256",
+    ],
+)
+def test_content_that_is_no_digest_removes_nothing_else(cache, tmp_path, content):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").touch()
+    other = add_archive(cache, "b.tar.gz")
+    path = add(cache, "a-1.0.tar.gz", content=content)
+
+    clean_projects(cache, "a")
+
+    assert not path.exists()
+    assert other.exists()
+    assert (tmp_path / "outside" / "file").exists()
+
+
+HOSTILE_PAGES = [
+    b"",
+    b"\n",
+    b"x" * 1_000_000,
+    b"\n" + b"[" * 60_000,
+    b"\n" + b'{"url": ' * 10_000,
+    b"\n[]",
+    b"\n1",
+    b'\n"url"',
+    b"\n{}",
+    b'\n{"url": null}',
+    b'\n{"url": ["a"]}',
+    b"\n\xff\xfe",
+    b'\n{"url": "' + b"a" * 1_000_000,
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE_PAGES, ids=range(len(HOSTILE_PAGES)))
+def test_damaged_pages_do_not_disturb(cache, data):
+    damaged = add_page(cache, "https://example.com/simple/a/", "01")
+    damaged.write_bytes(data)
+    page = add_page(cache, "https://example.com/simple/a/", "02")
+
+    clean_projects(cache, "a")
+
+    assert damaged.read_bytes() == data
+    assert not page.exists()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_thing_in_the_place_of_a_page(cache, tmp_path, foreign):
+    with Cache(tmp_path / "outside") as other:
+        target = add_page(other, "https://example.com/simple/a/")
+    before = everything(other.root)
+    page = add_page(cache, "https://example.com/simple/a/", "02")
+    foreign(page.with_name("01"), target)
+
+    clean_projects(cache, "a")
+
+    assert not page.exists()
+    assert os.path.lexists(page.with_name("01"))
+    assert everything(other.root) == before
+
+
+def test_cleaning_is_refused_while_another_process_is_at_work(cache):
+    add_of_all_kinds(cache)
+    before = everything(cache.root / "archives-v0")
+    with Child(cache.root, "cache.run.begin(); say('ready'); wait()") as child:
+        assert child.heard() == "ready"
+
+        for names in (None, ("a",)):
+            with pytest.raises(CacheError, match=f"the cache is in use by process {child.pid} "):
+                clean_projects(cache, *names) if names else clean_all(cache)
+        assert everything(cache.root / "archives-v0") == before
+        child.kill()
+
+        assert clean_all(cache) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a", "a"), ("A.b__c--D", "a-b-c-d"), ("_a_", "-a-"), ("", "")],
+)
+def test_normalised(name, expected):
+    assert normalised(name) == expected
