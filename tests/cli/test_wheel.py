@@ -29,12 +29,15 @@ def test_wheels_are_put_into_the_folder(felloe: Program, index: IndexServer, tmp
     assert len(index.requests) == asked
     assert [each["requirement"] for each in data] == ["gamma", "acme"]
     sha256 = hashlib.sha256(made).hexdigest()
+    metadata = data[1].pop("metadata")
+    assert (metadata["name"], metadata["version"]) == ("acme", "2.0")
     assert data[1] == {
         "requirement": "acme",
         "name": "acme",
         "version": "2.0",
         "source": index.index_url,
         "content": f"sha256:{sha256}",
+        "rung": "wheel",
         "cached": True,
         "wheel": ACME,
         "path": str(Path("out/of/here") / ACME),

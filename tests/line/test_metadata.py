@@ -502,6 +502,29 @@ async def test_what_cannot_be_checked_is_asked_for_again(scene: Scene) -> None:
     assert "no-validators" in scene.told.messages("stale")[0]
 
 
+async def test_a_file_is_asked_for_once_in_a_run(scene: Scene) -> None:
+    """Also where the server says nothing by which it could be asked whether it is still the same."""
+    scene.add_sdist(hashes=False)
+    file = f"/files/{SDIST}"
+    for expected in ([PAGE, file], [file]):
+        scene.now += 1
+        scene.one.clear()
+        async with scene.database() as database:
+            scene.now += 1
+            answers = [await database.metadata("acme") for _ in range(3)]
+        assert scene.one.paths == expected
+        assert [answer.cached for answer in answers] == [False, True, True]
+
+
+@pytest.mark.parametrize("checked", ["2999-01-01T00:00:00Z", "", "never", "0001-01-01T00:00:00"])
+async def test_an_instant_that_cannot_be_is_not_believed(scene: Scene, checked: str) -> None:
+    scene.add_sdist(hashes=False)
+    await scene.ask()
+    change_document(scene.record, lambda document: document["source"].update(checked=checked))
+
+    assert await scene.asked() == [f"/files/{SDIST}"]
+
+
 @pytest.mark.parametrize("verb", ["metadata", "wheel"])
 async def test_a_body_that_came_to_find_out_was_received_once(scene: Scene, verb: str) -> None:
     """A server without validators sends the whole file; that it is the same is no reason to ask for it again."""
@@ -511,6 +534,7 @@ async def test_a_body_that_came_to_find_out_was_received_once(scene: Scene, verb
         first = await database.wheel("acme")
         assert not first.cached
     shutil.rmtree(scene.cache / "archives-v0")
+    scene.now += 1
     scene.one.clear()
 
     async with scene.database() as database:

@@ -31,11 +31,11 @@ CHILD = """\
 import json, sys
 from felloe import BlockingDatabase, FelloeError
 {prepare}
-print("ready", flush=True)
-sys.stdin.readline()
 verb, *names = sys.argv[1:]
 results = []
 with BlockingDatabase() as database:
+    print("ready", flush=True)
+    sys.stdin.readline()
     for name in names:
         try:
             answer = getattr(database, verb)(name)
@@ -111,8 +111,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, server)
 
 
-def results_of(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:
-    """Lets all of them begin at one time, and waits for what they print; nothing on stderr is wanted."""
+def begin(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """At one time."""
     for process in processes:
         assert process.stdout
         assert process.stdout.readline() == "ready\n", process.communicate()[1]
@@ -120,6 +120,11 @@ def results_of(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
+
+
+def results_of(processes: Sequence[subprocess.Popen[str]]) -> list[Any]:
+    """Lets them begin and waits for what they print; nothing on stderr is wanted."""
+    begin(processes)
     told = [process.communicate(timeout=PATIENCE) for process in processes]
     assert {errors for _, errors in told} == {""}
     return [json.loads(out) for out, _ in told]
@@ -158,7 +163,7 @@ def test_many_processes_fetch_once(scene: Scene) -> None:
 
 KILLED = {
     "before the first byte": lambda reached: Behaviour(reached=reached, hold=threading.Event()),
-    "in the middle": lambda reached: Behaviour(reached=reached, drip=0.001),
+    "in the middle": lambda reached: Behaviour(reached=reached, drip=0.01),
 }
 
 
@@ -171,12 +176,10 @@ def test_a_process_that_is_killed_leaves_nothing_wrong(scene: Scene, when: str, 
     reached = threading.Event()
     scene.server.behave("/files/*", KILLED[when](reached))
     with scene.start(verb, "acme") as process:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        begin([process])
         assert reached.wait(PATIENCE)
         if when == "in the middle":
-            wait_until(lambda: any((scene.cache / path).stat().st_size for path in files_below(scene.cache, "scratch")))
+            wait_until(lambda: files_below(scene.cache, "scratch"))
         process.send_signal(signal.SIGKILL)
         assert process.wait(PATIENCE) == -signal.SIGKILL
     assert files_below(scene.cache, "archives-v0", "built-wheel-metadata-v0", "wheel-metadata-v0") == []
@@ -192,29 +195,24 @@ def test_a_process_that_is_killed_leaves_nothing_wrong(scene: Scene, when: str, 
     scene.assert_tidy()
 
 
-def test_what_a_dead_process_holds_is_free_for_one_that_waits(scene: Scene) -> None:
+def test_what_a_dead_process_held_is_free_for_one_that_waits(scene: Scene) -> None:
     scene.add_sdist()
-    reached, hold = threading.Event(), threading.Event()
-    scene.server.behave("/files/*", Behaviour(reached=reached, hold=hold))
-    with scene.start("metadata", "acme") as first, scene.start("metadata", "acme") as second:
-        for process in (first, second):
-            assert process.stdin
-            process.stdin.write("go\n")
-            process.stdin.flush()
+    reached = threading.Event()
+    scene.server.behave("/files/*", Behaviour(reached=reached, hold=threading.Event()))
+    with scene.start("metadata", "acme") as one, scene.start("metadata", "acme") as two:
+        begin([one, two])
         assert reached.wait(PATIENCE)
         wait_until(lambda: len(files_below(scene.cache, "locks/users")) == 2)
+        (lock,) = (scene.cache / "locks").glob("fetch-*.lock")
+        holder, waiting = (one, two) if f"process {one.pid} on" in lock.read_text() else (two, one)
         scene.server.behave("/files/*", Behaviour())
-        first.kill()
-        second_is_done = second.communicate(timeout=PATIENCE) if holds_nothing(scene, first) else ("", "")
-        hold.set()
+        holder.kill()
+        out, errors = waiting.communicate(timeout=PATIENCE)
 
-    assert second_is_done[1] == ""
-    assert scene.ask().dist.version == "1.0"
+    assert (json.loads(out), errors) == ([["1.0", False]], "")
+    scene.add_sdist(Project("other", "1.0"))
+    scene.ask("other")
     scene.assert_tidy()
-
-
-def holds_nothing(scene: Scene, process: subprocess.Popen[str]) -> bool:
-    return process.wait(PATIENCE) == -signal.SIGKILL
 
 
 # A cache that cannot be written to

@@ -226,7 +226,8 @@ async def test_nobody_listens() -> None:
 
 
 async def test_what_the_reader_raises_is_not_tried_again(server: IndexServer) -> None:
-    async def read(_response: Response) -> bytes:
+    async def read(response: Response) -> bytes:
+        await text_of(response)
         raise SourceError("not that")
 
     with pytest.raises(SourceError, match="not that"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import anyio
 import pytest
@@ -261,8 +262,8 @@ def test_a_cleaned_cache_works(cache):
 
 def test_cleaning_removes_what_the_dead_left(cache):
     with Child(cache.root, 'folder = cache.run.folder(); (folder / "file").touch(); say(folder); wait()') as child:
-        left = child.heard()
-    assert os.path.exists(left)
+        left = Path(child.heard())
+    assert left.exists()
 
     clean_all(cache)
 

@@ -143,7 +143,7 @@ def test_what_ends_the_process_passes(error):
         step(failing(error()))
 
 
-@pytest.mark.parametrize("wait", [lambda: anyio.sleep(0), lambda: anyio.Lock().acquire(), anyio.sleep_forever])
+@pytest.mark.parametrize("wait", [lambda: anyio.sleep(1), lambda: anyio.Lock().acquire(), anyio.sleep_forever])
 def test_waiting_without_work_is_an_exception_like_others(wait):
     async def waits():
         with suppress(Exception):
@@ -176,7 +176,7 @@ async def waits_in_finally(log):
     try:
         await work()
     finally:
-        await anyio.sleep(0)
+        await anyio.sleep(1)
         log.append("worked")
 
 

@@ -132,7 +132,7 @@ def test_joining_anything_gives_a_url_or_an_error(reference):
         ("http://example.com:/a", "http", "example.com", 80, "/a", "a", "", None),
         ("http://example.com:0/a", "http", "example.com", 0, "/a", "a", "", None),
         ("HTTP://EXAMPLE.com:81/A/", "http", "example.com", 81, "/A/", "", "", None),
-        ("https://u%40v:p%2Fw@example.com/a%20b#c=d", "https", "example.com", 443, "/a%20b", "a b", "c=d", ("u@v", "p/w")),
+        ("https://u%40v:p%2Fw@example.com/a%20#c=d", "https", "example.com", 443, "/a%20", "a ", "c=d", ("u@v", "p/w")),
         ("https://u@example.com/", "https", "example.com", 443, "/", "", "", ("u", "")),
         ("https://:p@example.com/", "https", "example.com", 443, "/", "", "", ("", "p")),
         ("https://[2001:DB8::1]:444/a", "https", "2001:db8::1", 444, "/a", "a", "", None),
@@ -261,9 +261,7 @@ def test_digest_is_that_of_the_place(text, same):
     assert (Url(text).digest() == Url(CANONICAL).digest()) is same
 
 
-@pytest.mark.parametrize(
-    "text", ["https://example.com/\ud800", "https://example.com/\udcff", "https://example.com/\u00e9"]
-)
+@pytest.mark.parametrize("text", ["https://example.com/\ud800\udcff", "https://example.com/\u00e9"])
 def test_digest_of_any_characters(text):
     assert len(Url(text).digest()) == 16
 

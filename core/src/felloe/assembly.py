@@ -115,7 +115,7 @@ class Database(Line):
         return self._parts.records
 
     def interpreter(self) -> Interpreter:
-        """The interpreter asked about; it is started, and waited for, where it is not known. Raises InterpreterError."""
+        """The interpreter asked about; started, and waited for, where it is not known. Raises InterpreterError."""
         if self._interpreter is None:
             remembered = _Remembered(self._layout, self._store)
             self._interpreter = describe(self.config.python, remembered, os.environ)
@@ -164,6 +164,7 @@ class Database(Line):
                 scope.cancel()
 
     def _parts_for(self, registry: Registry) -> Parts:
+        began = self._clock()
         shelf = _PageShelf(self._layout, self._store)
         limits = self.config.limits
         pages = Pages(self._network.client, shelf, self._report, self._clock, limits.max_page_bytes)
@@ -177,6 +178,8 @@ class Database(Line):
             memory=Memory(),
             offline=self.config.offline,
             report=self._report,
+            clock=self._clock,
+            began=began,
         )
         return Parts(
             config=self.config,
@@ -187,7 +190,7 @@ class Database(Line):
             interpreter=self.interpreter,
             know_interpreter=self._know_interpreter,
             clock=self._clock,
-            newer_than=self._newer_than(self._clock()),
+            newer_than=self._newer_than(began),
         )
 
     async def _know_interpreter(self) -> None:

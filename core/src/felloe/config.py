@@ -444,6 +444,12 @@ def _path(given: Given) -> Path:
     return given.base / given.value
 
 
+def _python(given: Given) -> Path:
+    """A path, or the bare name of a program, which is looked up on PATH when it is asked."""
+    path = _path(given)
+    return Path(str(given.value)) if Path(str(given.value)).name == str(given.value) else path
+
+
 def _seconds(given: Given) -> float:
     value = given.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -521,7 +527,7 @@ GENERAL: Mapping[str, Callable[[Given], Any]] = {
     "pins": _pins,
     "disabled": _kinds,
     "strict": _boolean,
-    "python": _path,
+    "python": _python,
     "offline": _boolean,
     "refresh": _boolean,
     "refresh-packages": _names,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import errno
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +13,7 @@ from attrs import frozen
 
 from felloe.cache.kept import holding
 from felloe.cache.layout import Layout, key_part
+from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
 from felloe.command import Bounds, run_command
@@ -25,10 +28,12 @@ from felloe.values import Completed, Entry, Fetched, Fresh, Json, Page, RawMetad
 
 __all__ = ["ItemContext", "Owner", "Services"]
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 @frozen(kw_only=True)
 class Services:
-    """What all items of a Database share."""
+    """What all items of a Database share. What was checked since the instant `began` counts as checked now."""
 
     layout: Layout
     run: Run
@@ -38,6 +43,8 @@ class Services:
     memory: Memory
     offline: bool
     report: Callable[[Event], None]
+    clock: Callable[[], float]
+    began: float
 
 
 @frozen
@@ -96,11 +103,15 @@ class ItemContext:
         return await self._services.memory.once((self._owner.name, key), fn)
 
     async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
-        return await self._services.downloads.fetch(url, lambda: self._target(url, filename), hashes or {})
+        with _telling_of_no_room(self._services.layout.root):
+            return await self._services.downloads.fetch(url, lambda: self._target(url, filename), hashes or {})
 
     async def revalidate(self, url: Url, filename: str, entry: Entry) -> Fresh | Stale:
+        if self._was_checked_in_this_run(entry):
+            return Fresh(validators=entry.validators)
         target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
-        return await self._services.downloads.revalidate(url, target, entry, self.newer_than)
+        with _telling_of_no_room(self._services.layout.root):
+            return await self._services.downloads.revalidate(url, target, entry, self.newer_than)
 
     async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
         return await self._services.downloads.wheel_metadata(url, filename, size)
@@ -117,11 +128,31 @@ class ItemContext:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _was_checked_in_this_run(self, entry: Entry) -> bool:
+        """By this process or by another one, which is no less true."""
+        try:
+            checked = datetime.fromisoformat(entry.checked).timestamp()
+        except (ValueError, OverflowError):
+            return False
+        return self._services.began < checked <= self._services.clock()
+
     def _target(self, url: Url, filename: str) -> Path:
         """A file of its own for each address, so that two downloads of one hook do not meet."""
         folder = self.scratch / url.digest()
         folder.mkdir(exist_ok=True)
         return folder / key_part(filename)
+
+
+@contextmanager
+def _telling_of_no_room(root: Path) -> Iterator[None]:
+    """A full disk becomes a CacheError; it is no fault of the source."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        with writing(root):
+            raise
 
 
 class ItemHttp:

@@ -168,9 +168,19 @@ class Line:
             if at.dist.kind != "wheel":
                 raise _build_needed(at)
             record, path, received = await self._bring(at, await self._check(at))
-            sha256 = record.entry.digests["sha256"]
-            dist = evolve(at.dist, content=record.entry.content)
-            return Wheel(path=path, filename=at.dist.filename, sha256=sha256, dist=dist, cached=not received)
+            known = self._recall(at, record)
+            if known is None:
+                raise _build_needed(at)
+            answer = self._answer(at, record, known, cached=not received)
+            return Wheel(
+                path=path,
+                filename=at.dist.filename,
+                sha256=record.entry.digests["sha256"],
+                dist=answer.dist,
+                metadata=answer.metadata,
+                rung=answer.rung,
+                cached=answer.cached,
+            )
 
     # -- the steps, in the order of the line
 

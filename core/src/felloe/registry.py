@@ -180,16 +180,19 @@ def _make(settings: SourceSettings, kind: Kind) -> Instance:
     """The instance that `settings` describe, checked. Raises ConfigError or PluginError."""
     if kind.factory is None:
         raise PluginError(f"source `{settings.name}` is not there", hint=f"its kind `{kind.name}` cannot be loaded")
-    what = f"source `{settings.name}` of {' '.join(kind.distribution)}"
     hint = _how_to_disable(kind.name)
     try:
         source = kind.factory(settings.name, dict(settings.settings))
     except (FelloeError, TypeError, ValueError, KeyError) as error:
-        reason = f"the settings of {what} will not do: {told_by(error)}"
+        reason = f"the settings of {_what(settings, kind)} will not do: {told_by(error)}"
         raise ConfigError(f"{settings.origin}: {reason}" if settings.origin else reason, hint=hint) from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{what} cannot be made: {told_by(error)}", hint=hint) from error
+        raise PluginError(f"{_what(settings, kind)} cannot be made: {told_by(error)}", hint=hint) from error
     return Instance(name=settings.name, kind=kind, hooks=_hooks_of(source, kind))
+
+
+def _what(settings: SourceSettings, kind: Kind) -> str:
+    return f"source `{settings.name}` of {' '.join(kind.distribution)}"
 
 
 def _hooks_of(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:

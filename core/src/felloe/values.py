@@ -255,12 +255,17 @@ class Metadata:
 
 @frozen(kw_only=True)
 class Wheel:
-    """A wheel whose sha256 was just checked. `path` is good until the Database closes; `sha256` is hex."""
+    """A wheel whose sha256 (hex) was just checked, and its metadata; `cached` says that no body was received.
+
+    `path` is good until the Database closes.
+    """
 
     path: Path
     filename: str
     sha256: str
     dist: Dist
+    metadata: Metadata
+    rung: Rung
     cached: bool
 
 

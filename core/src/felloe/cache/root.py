@@ -62,7 +62,7 @@ def writing(root: Path) -> Iterator[None]:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Not through a link, and not where somebody was faster. Raises OSError and leaves nothing, where there is no room."""
+    """Not through a link, and not where somebody was faster. Leaves nothing half-written. Raises OSError."""
     try:
         with path.open("x") as file:
             file.write(text)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from felloe.cli.options import Asked, answering, open_session
-from felloe.cli.output import error_object, print_json, print_metadata, show_error
-from felloe.values import Answer, Outcome
+from felloe.cli.output import print_json, print_metadata, result_object, show_error
+from felloe.values import Outcome
 
 __all__ = ["command"]
 
@@ -27,28 +27,11 @@ def command(requirements: tuple[str, ...], as_json: bool, effort: Any, **options
     with open_session(options, requirements) as session:
         answers = session.answers(lambda requests: session.database.metadata_many(requests, effort=effort))
     if as_json:
-        print_json(results=[_object(asked, outcome) for asked, outcome in answers])
+        print_json(results=[result_object(asked.text, outcome) for asked, outcome in answers])
     else:
         _print(answers)
     if any(outcome.error for _, outcome in answers):
         raise click.exceptions.Exit(1)
-
-
-def _object(asked: Asked, outcome: Outcome) -> dict[str, Any]:
-    if outcome.error is not None:
-        return {"requirement": asked.text, "error": error_object(outcome.error)}
-    answer: Answer = outcome.value
-    return {
-        "requirement": asked.text,
-        "name": answer.dist.name,
-        "version": answer.dist.version,
-        "source": answer.dist.source,
-        "content": answer.dist.content,
-        "rung": answer.rung,
-        "cached": answer.cached,
-        "wheel": answer.wheel,
-        "metadata": answer.metadata.fields,
-    }
 
 
 def _print(answers: list[tuple[Asked, Outcome]]) -> None:

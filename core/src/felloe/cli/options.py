@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -173,8 +172,6 @@ def _files(options: Mapping[str, Any]) -> list[RequirementsFile]:
 def _settings(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:
     """The keywords of `Config.load`. What is one value the command line outranks; lists of files are added to its."""
     settings = {name: value for name, value in options.items() if name in Options.__optional_keys__}
-    if python := settings.get("python"):
-        settings["python"] = shutil.which(python) or python  # a bare name is looked for on PATH
     for name, value in (said for file in files for said in _of_file(file).items()):
         own = settings.get(name)
         settings[name] = (*(own or ()), *value) if isinstance(value, tuple) else own or value

@@ -12,11 +12,12 @@ import click
 
 from felloe.errors import FelloeError
 from felloe.progress import Event
+from felloe.values import Answer, Outcome, Wheel
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Console", "error_object", "print_json", "print_metadata", "show_error"]
+__all__ = ["Console", "error_object", "print_json", "print_metadata", "result_object", "show_error"]
 
 SCHEMA = 1
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
@@ -36,8 +37,32 @@ def error_object(error: BaseException) -> dict[str, str]:
     return {"code": "internal", "message": message, "hint": "this is a fault of felloe; FELLOE_STRICT=1 shows where"}
 
 
+def result_object(requirement: str, outcome: Outcome) -> dict[str, Any]:
+    """What became of a requirement, as the JSON output has it: of an Answer or a Wheel, or why there is none."""
+    if outcome.error is not None:
+        return {"requirement": requirement, "error": error_object(outcome.error)}
+    value: Answer | Wheel = outcome.value
+    fields = {
+        "requirement": requirement,
+        "name": value.dist.name,
+        "version": value.dist.version,
+        "source": value.dist.source,
+        "content": value.dist.content,
+        "rung": value.rung,
+        "cached": value.cached,
+        "wheel": value.filename if isinstance(value, Wheel) else value.wheel,
+    }
+    if isinstance(value, Wheel):
+        fields |= {"path": str(value.path), "sha256": value.sha256}
+    return {**fields, "metadata": value.metadata.fields}
+
+
 def show_error(error: BaseException, requirement: str = "") -> None:
-    """What, where, and what to do, on stderr."""
+    """What, where, and what to do, on stderr; with FELLOE_STRICT=1 where in the code, too."""
+    if os.environ.get("FELLOE_STRICT") == "1":
+        import traceback
+
+        traceback.print_exception(error)
     shown = error_object(error)
     text = f"{click.style('error', fg='red')}: {requirement and requirement + ': '}{shown['message']}"
     click.echo(text, err=True, color=False if os.environ.get("NO_COLOR") else None)

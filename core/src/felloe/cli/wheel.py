@@ -11,8 +11,8 @@ from typing import Any
 import click
 from attrs import evolve
 
-from felloe.cli.options import Asked, answering, open_session
-from felloe.cli.output import error_object, print_json, show_error
+from felloe.cli.options import answering, open_session
+from felloe.cli.output import print_json, result_object, show_error
 from felloe.errors import CacheError
 from felloe.values import Outcome, Wheel
 
@@ -30,7 +30,7 @@ def command(requirements: tuple[str, ...], as_json: bool, output: Path, **option
         outcomes = session.answers(session.database.wheels)
         answers = [(asked, _put(outcome, output)) for asked, outcome in outcomes]
     if as_json:
-        print_json(results=[_object(asked, outcome) for asked, outcome in answers])
+        print_json(results=[result_object(asked.text, outcome) for asked, outcome in answers])
     for asked, outcome in () if as_json else answers:
         if outcome.error is not None:
             show_error(outcome.error, asked.text)
@@ -55,20 +55,3 @@ def _put(outcome: Outcome, folder: Path) -> Outcome:
         reason = f"`{folder / wheel.filename}` cannot be written: {error.strerror or error}"
         return Outcome(item=outcome.item, error=CacheError(reason, code="output", hint="name another folder with -o"))
     return Outcome(item=outcome.item, value=evolve(wheel, path=folder / wheel.filename))
-
-
-def _object(asked: Asked, outcome: Outcome) -> dict[str, Any]:
-    if outcome.error is not None:
-        return {"requirement": asked.text, "error": error_object(outcome.error)}
-    wheel: Wheel = outcome.value
-    return {
-        "requirement": asked.text,
-        "name": wheel.dist.name,
-        "version": wheel.dist.version,
-        "source": wheel.dist.source,
-        "content": wheel.dist.content,
-        "cached": wheel.cached,
-        "wheel": wheel.filename,
-        "path": str(wheel.path),
-        "sha256": wheel.sha256,
-    }

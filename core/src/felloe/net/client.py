@@ -398,7 +398,7 @@ def _hint_for(status: int) -> str:
         )
     if status == 403:
         return 'check the credentials; if this index says 403 for "no such project", set missing = [403] for it'
-    return "try again later" if status in TRANSIENT else ""
+    return "try again later" if status in TRANSIENT else "check the address of the index"
 
 
 def _unreachable(url: Url, error: Exception) -> FelloeError:
