@@ -145,9 +145,7 @@ def test_many_processes_fetch_once(scene: Scene) -> None:
     scene.add_sdist(Project("told", "1.0", padding=300_000))
     scene.add_sdist(Project("untold", "1.0", padding=300_000), hashes=False)
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(scene.start("metadata", "told", "untold", prepare=HEAVY)) for _ in range(MANY)
-        ]
+        processes = [stack.enter_context(scene.start("metadata", "told", "untold", prepare=HEAVY)) for _ in range(MANY)]
         results = results_of(processes)
 
     assert {tuple(version for version, _ in result) for result in results} == {("1.0", "1.0")}
@@ -237,7 +235,9 @@ def read_only(scene: Scene) -> Iterator[Scene]:
 
 
 @pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize(("verb", "name"), [("metadata", "acme"), ("metadata", "tool"), ("wheel", "tool"), ("find", "acme")])
+@pytest.mark.parametrize(
+    ("verb", "name"), [("metadata", "acme"), ("metadata", "tool"), ("wheel", "tool"), ("find", "acme")]
+)
 def test_a_read_only_cache_serves_what_is_warm(read_only: Scene, verb: str, name: str) -> None:
     if verb == "find":
         verb, name = "metadata", "acme>=1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import json
 import shutil
@@ -62,19 +61,10 @@ class Shell:
         return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("module", "limit"), [(MEMORY, 70), (ACME, 15)])
+@pytest.mark.parametrize(("module", "limit"), [(MEMORY, 60), (ACME, 15)])
 def test_it_is_short(module: str, limit: int) -> None:
-    """Lines of code: without those that are empty and without docstrings."""
-    text = (FOLDER / f"{module}.py").read_text()
-    tree = ast.parse(text)
-    docstrings = {
-        line
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node)
-        for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
-    }
-    lines = [line for number, line in enumerate(text.splitlines(), 1) if line.strip() and number not in docstrings]
-    assert len(lines) <= limit
+    """Every line of the file counts."""
+    assert len((FOLDER / f"{module}.py").read_text().splitlines()) <= limit
 
 
 # A source of its own
@@ -91,7 +81,7 @@ def test_it_is_found(memory: Shell) -> None:
     (source,) = [source for source in memory.json("sources")["sources"] if source["kind"] == "memory"]
 
     assert (source["distribution"], source["version"], source["state"]) == ("felloe-memory-source", "2.5", "loaded")
-    assert set(source["hooks"]) == {"claims", "address", "find", "cache_key", "check_freshness", "metadata", "fetch"}
+    assert set(source["hooks"]) == {"claims", "address", "find", "cache_key", "check_freshness", "fetch"}
     assert "felloe-memory-source 2.5" in memory.felloe("sources").stdout
 
 
@@ -99,7 +89,7 @@ def test_it_answers(memory: Shell, server: IndexServer) -> None:
     for cached in (False, True):
         (result,) = memory.json("metadata", "memory-box")["results"]
         assert (result["name"], result["version"], result["source"]) == ("memory-box", "1.1", "memory")
-        assert (result["cached"], result["rung"]) == (cached, "sidecar")
+        assert (result["cached"], result["rung"]) == (cached, "wheel")
         assert result["metadata"]["requires-dist"] == ["zlib-ng>=0.6"]
 
     assert memory.json("metadata", "memory-box<1.1")["results"][0]["version"] == "1.0"
@@ -111,8 +101,7 @@ def test_it_gives_a_wheel(memory: Shell, tmp_path: Path) -> None:
 
     assert Path(result["path"]).is_file()
     assert Path(result["path"]).parent == tmp_path / "wheels"
-    (again,) = memory.json("metadata", "memory-box")["results"]
-    assert (again["cached"], again["rung"]) == (True, "wheel")
+    assert memory.json("metadata", "memory-box")["results"][0]["cached"] is True
 
 
 def test_what_it_does_not_know_is_asked_of_nobody_else(memory: Shell, server: IndexServer, tmp_path: Path) -> None:
@@ -131,7 +120,14 @@ def test_what_it_does_not_know_is_asked_of_nobody_else(memory: Shell, server: In
 def forms(secret: str) -> list[bytes]:
     """How it may be written down: as it is, quoted for a URL or for JSON, and as a server gets it."""
     plain = secret.encode()
-    texts = [secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]]
+    texts = [
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+    ]
     texts += [json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe="").lower()]
     logins = [plain, f"{USER}:{secret}".encode(), f"{USER}:{quote(secret, safe='')}".encode()]
     encoded = [encode(login) for login in logins for encode in (base64.b64encode, base64.urlsafe_b64encode)]
@@ -157,7 +153,8 @@ def search(shell: Shell, *outputs: subprocess.CompletedProcess[str]) -> None:
 @pytest.fixture
 def acme(site: Site, server: IndexServer, tmp_path: Path) -> Shell:
     install(site, ACME)
-    server.behave("*", Behaviour(require_auth=(USER, PASSWORD), etag="auto"))
+    (tmp_path / "felloe.toml").write_text("max-retry-seconds = 0.1\n")
+    server.behave("*", Behaviour(require_auth=(USER, PASSWORD), etag="auto", cache_control="max-age=600"))
     server.add(make_wheel(tmp_path, Project("acme-wheel", "1.0", padding=100_000)), sidecar=True)
     server.add(make_wheel(tmp_path, Project("acme-range", "1.0", padding=100_000)), hashes=False)
     server.add(make_sdist(tmp_path, Project("acme-sdist", "1.0")), hashes=False)
@@ -232,7 +229,7 @@ class Telling:
     def report(self, event):
         print("event", repr(event), event.message, event.data)
 
-config = Config.load(max_retry_seconds=0)
+config = Config.load()
 names = sys.argv[1:] or ["acme-wheel", "acme-range", "acme-sdist", "acme-nowhere", "acme-forged", "acme-wheel>2"]
 with BlockingDatabase(config, reporter=Telling()) as database:
     print(repr(config), repr(database), repr(database.database.registry))
@@ -280,5 +277,3 @@ def test_the_cache_answers_whoever_has_another_password(acme: Shell, server: Ind
     assert server.paths == []
     shutil.rmtree(acme.cache)
     assert acme.felloe("metadata", "acme-wheel", ACME_PASSWORD="new").returncode == 1
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -330,7 +331,7 @@ def test_nobody_begins_while_one_is_alone(cache, monkeypatch):
 def test_who_begins_waits_for_the_one_who_is_alone(cache, monkeypatch):
     with Child(cache.root, CLEANS) as child:
         assert child.heard() == "alone"
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: child.finish("go on"))
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: child.finish("go on")))
 
         cache.run.begin()
 
