@@ -13,11 +13,34 @@ ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core/src/felloe"
 PLUGINS = sorted(ROOT.glob("plugins/*/src/*"))
 
-WRITERS = {
-    "chmod", "hardlink_to", "link", "makedirs", "mkdir", "mkstemp", "move", "copyfile", "copytree", "rename", "replace", "rmdir",
-    "rmtree", "symlink", "symlink_to", "touch", "unlink", "write_bytes", "write_text", "NamedTemporaryFile",
-    "TemporaryDirectory", "copy", "copy2", "utime",
-}  # fmt: skip
+WRITERS = frozenset(
+    [
+        "NamedTemporaryFile",
+        "TemporaryDirectory",
+        "chmod",
+        "copy",
+        "copy2",
+        "copyfile",
+        "copytree",
+        "hardlink_to",
+        "link",
+        "makedirs",
+        "mkdir",
+        "mkstemp",
+        "move",
+        "rename",
+        "replace",
+        "rmdir",
+        "rmtree",
+        "symlink",
+        "symlink_to",
+        "touch",
+        "unlink",
+        "utime",
+        "write_bytes",
+        "write_text",
+    ]
+)
 SOCKETS = {"socket", "ssl", "http.client", "urllib.request", "urllib3", "requests", "httpx", "httpcore"}
 PROCESSES = {"subprocess", "multiprocessing", "os.system", "os.popen", "os.fork", "os.execv", "os.posix_spawn"}
 
@@ -170,7 +193,7 @@ def test_all_distributions_have_one_version() -> None:
 
 
 def test_no_registry_is_named() -> None:
-    hosts = re.compile(r"py" r"pi\.org|python" r"hosted\.org")
+    hosts = re.compile("|".join((r"py{}\.org".format("pi"), r"python{}\.org".format("hosted"))))
     named = [
         path
         for path in ROOT.rglob("*")

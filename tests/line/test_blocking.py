@@ -138,7 +138,6 @@ def test_a_warm_run_starts_no_thread_and_imports_nothing_heavy(scene: Scene) -> 
     assert HEAVY & set(modules) == set()
 
 
-@pytest.mark.xfail(reason="registry._make reads the name of the distribution of each source that is configured")
 def test_a_warm_run_parses_no_metadata(scene: Scene) -> None:
     """Not even that of the installed sources."""
     scene.warm("acme")

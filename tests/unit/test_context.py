@@ -1,4 +1,4 @@
-"""What a source may do through its context: folders of its own, small values, programs. The rest is tested on the line."""
+"""What a source may do through its context: folders of its own, small values, programs. The rest: on the line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from felloe.assembly import Database
@@ -90,8 +91,7 @@ async def test_cancelling_ends_the_program_and_its_children(database: Database, 
         with context(db) as ctx:
             async with anyio.create_task_group() as group:
                 group.start_soon(lambda: ctx.run([*python(CHILDREN), "stay"], network=False, cwd=tmp_path))
-                while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-                    await anyio.sleep(0.01)
+                await written(tmp_path / "pid")
                 group.cancel_scope.cancel()
 
     await gone(int((tmp_path / "pid").read_text()))
@@ -105,6 +105,12 @@ async def test_a_child_that_holds_the_pipes_is_not_waited_for(database: Database
 
     assert time.monotonic() - started < 50
     await gone(int(done.stdout))
+
+
+async def written(path: Path) -> None:
+    with anyio.fail_after(20):
+        while not path.exists() or not path.read_text():  # noqa: ASYNC110  # another process writes it
+            await anyio.sleep(0.01)
 
 
 async def gone(pid: int) -> None:
@@ -160,7 +166,7 @@ async def test_once_is_once_a_run_for_each_source(database: Database) -> None:
 
     async def ask() -> int:
         calls.append("asked")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return len(calls)
 
     async with database as db:

@@ -27,11 +27,11 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 from attrs import evolve, frozen
-from tests.fixtures.nginx import start_nginx
 
 from felloe.errors import ArchiveError
 from felloe.testing import Behaviour, IndexServer, Project, Reply, make_sdist, make_wheel
 from felloe.testing.artifacts import SdistFormat
+from tests.fixtures.nginx import start_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,21 +9,18 @@ from felloe.plugin import CacheKey, Claim, Dist, Fetched, Fresh, Level, ProjectN
 RELEASES = {("memory-box", "1.0"): "zlib-ng>=0.5", ("memory-box", "1.1"): "zlib-ng>=0.6"}
 
 
-def metadata_of(name, version):
-    requirement = RELEASES[name, version]
-    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requirement}\n".encode()
-
-
 def wheel_of(name, version):
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {RELEASES[name, version]}\n"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         path = f"{name.replace('-', '_')}-{version}.dist-info/METADATA"
-        archive.writestr(zipfile.ZipInfo(path), metadata_of(name, version))
+        archive.writestr(zipfile.ZipInfo(path), metadata)
     return file.getvalue()
 
 
 class MemorySource:
-    api, default = 1, True
+    api = 1
+    default = True
 
     def __init__(self, name, settings):
         self.name = name
