@@ -189,15 +189,15 @@ def test_a_reporter_may_raise(scene: Scene) -> None:
     """It is the caller's own error."""
     scene.warm("acme")
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Stopping:
         def report(self, event: Event) -> None:
-            raise Stop
+            raise StopError
 
     config = config_of(scene.cache, scene.server)
-    with BlockingDatabase(config, reporter=Stopping(), sources=own_sources()) as database, pytest.raises(Stop):
+    with BlockingDatabase(config, reporter=Stopping(), sources=own_sources()) as database, pytest.raises(StopError):
         database.metadata("acme")
 
 

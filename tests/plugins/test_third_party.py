@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -248,7 +247,7 @@ with BlockingDatabase(config, reporter=Telling()) as database:
             print(repr(dists), repr(answer), str(answer), answer.dist.locator, json.dumps(answer.metadata.fields))
             print(repr(database.wheel(dists[0])))
         except Exception as error:
-            print(type(error).__name__, repr(error), str(error), getattr(error, "hint", ""), getattr(error, "payload", ""))
+            print(type(error).__name__, repr(error), str(error), vars(error))
             traceback.print_exception(error)
             seen = error
             while seen := seen.__cause__ or seen.__context__:

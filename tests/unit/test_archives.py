@@ -154,15 +154,20 @@ async def test_foreign_thing_in_the_way_of_a_folder(cache, outside, foreign, lev
 
 
 @pytest.mark.parametrize(
-    "sha256", ["..", "../../outside", "/etc", "", ".", "../outside/archives-v0", "\x00", SHA256.upper()]
+    "sha256", ["..", "../../outside", "{outside}", "", ".", "../outside/archives-v0", "\x00", SHA256.upper()]
 )
-async def test_what_is_no_sha256_leads_nowhere(cache, outside, sha256):
-    put(cache)
-    before = everything(outside), everything(cache.layout.root / "archives-v0")
+async def test_what_is_no_sha256_leads_nowhere(tmp_path, sha256):
+    """Deep in a folder of its own, and with no path of the machine: were it to fail, it would remove what it names."""
+    outside = tmp_path / "1" / "2" / "3" / "outside"
+    outside.mkdir(parents=True)
+    (outside / "CACHEDIR.TAG").write_text("precious")
+    with Cache(outside.with_name("cache")) as cache:
+        put(cache)
+        before = everything(outside), everything(cache.root / "archives-v0")
 
-    assert await cache.archives.verified(sha256, "") is None
-    assert await cache.archives.verified(sha256, "CACHEDIR.TAG") is None
-    assert (everything(outside), everything(cache.layout.root / "archives-v0")) == before
+        for name in ("", "CACHEDIR.TAG"):
+            assert await cache.archives.verified(sha256.format(outside=outside), name) is None
+        assert (everything(outside), everything(cache.root / "archives-v0")) == before
 
 
 async def test_what_was_given_out_is_not_cleaned_away(cache):

@@ -308,7 +308,7 @@ def test_a_project_has_one_normalised_name(cache, written):
         "sha256:..",
         "sha256:../..",
         "sha256:../../outside",
-        "sha256:/",
+        "sha256:{outside}",
         "sha256:",
         "sha256:.",
         "git:../..",
@@ -316,17 +316,20 @@ def test_a_project_has_one_normalised_name(cache, written):
         "sha256",
     ],
 )
-def test_content_that_is_no_digest_removes_nothing_else(cache, tmp_path, content):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "file").touch()
-    other = add_archive(cache, "b.tar.gz")
-    path = add(cache, "a-1.0.tar.gz", content=content)
+def test_content_that_is_no_digest_removes_nothing_else(tmp_path, content):
+    """Deep in a folder of its own, and with no path of the machine: were it to fail, it would remove what it names."""
+    outside = tmp_path / "1" / "2" / "3" / "outside"
+    outside.mkdir(parents=True)
+    (outside / "file").touch()
+    with Cache(outside.with_name("cache")) as cache:
+        other = add_archive(cache, "b.tar.gz")
+        path = add(cache, "a-1.0.tar.gz", content=content.format(outside=outside))
 
-    clean_projects(cache, "a")
+        clean_projects(cache, "a")
 
     assert not path.exists()
     assert other.exists()
-    assert (tmp_path / "outside" / "file").exists()
+    assert (outside / "file").exists()
 
 
 HOSTILE_PAGES = [

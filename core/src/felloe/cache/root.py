@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from felloe.errors import CacheError
@@ -33,9 +33,13 @@ def make_way(root: Path, path: Path) -> None:
     What else is in the way is removed; of a link, the link. Raises OSError.
     """
     for folder in map(Path, _folders(root, path)):
-        if not stat.S_ISDIR(_mode(folder)):
-            folder.unlink(missing_ok=True)
-            folder.mkdir(exist_ok=True)
+        mode = _mode(folder)
+        if stat.S_ISDIR(mode):
+            continue
+        if mode:
+            with suppress(IsADirectoryError):  # somebody else was faster
+                folder.unlink(missing_ok=True)
+        folder.mkdir(exist_ok=True)
     mode = _mode(path)
     if stat.S_ISDIR(mode):
         shutil.rmtree(path, ignore_errors=True)
