@@ -20,11 +20,13 @@ from felloe.database import Item, Line, Parts
 from felloe.errors import CacheError
 from felloe.flights import Memory
 from felloe.interpreter import describe
+from felloe.net.credentials import Credentials
 from felloe.net.download import Downloads
 from felloe.net.pages import Pages
 from felloe.progress import Event, Reporter, SilentReporter
 from felloe.registry import Registry, load_registry
 from felloe.stepping import is_stepping, must_not_step, work
+from felloe.url import Url
 from felloe.values import Answer, Effort, Interpreter, Json, Outcome, Wheel
 
 if TYPE_CHECKING:
@@ -167,7 +169,9 @@ class Database(Line):
         began = self._clock()
         shelf = _PageShelf(self._layout, self._store)
         limits = self.config.limits
-        pages = Pages(self._network.client, shelf, self._report, self._clock, limits.max_page_bytes)
+        pages = Pages(
+            self._network.client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes
+        )
         downloads = Downloads(self._network.client, self._report, self._clock, LARGEST_FILE)
         services = Services(
             layout=self._layout,
@@ -231,15 +235,20 @@ class _Network:
     def __init__(self, config: Config, report: Callable[[Event], None]) -> None:
         self._config = config
         self._report = report
+        self._credentials = Credentials.of(config)
         self._client: Client | None = None
+
+    def user_of(self, url: Url) -> str:
+        """Who asks for `url`: "" for nobody in particular."""
+        pair = self._credentials.find(url)
+        return pair[0] if pair else ""
 
     async def client(self) -> Client:
         await work()
         if self._client is None:
             from felloe.net.client import Client, settings_of
-            from felloe.net.credentials import Credentials
 
-            self._client = Client(settings_of(self._config), Credentials.of(self._config), self._report)
+            self._client = Client(settings_of(self._config), self._credentials, self._report)
         return self._client
 
     async def aclose(self) -> None:

@@ -108,6 +108,15 @@ class Options(TypedDict, total=False):
     strict: bool | None
 
 
+def _normal(pattern: str) -> str:
+    """A name, or a pattern of names, as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", pattern).lower()
+
+
+def _normal_pins(pins: Mapping[str, str]) -> Mapping[str, str]:
+    return {_normal(pattern): source for pattern, source in pins.items()}
+
+
 @frozen(kw_only=True)
 class Config:
     """All settings. No field shows a secret in its repr.
@@ -122,7 +131,7 @@ class Config:
     cache_dir: Path | None = None
     sources: tuple[SourceSettings, ...] = ()
     replaced_kinds: frozenset[str] = frozenset()
-    pins: Mapping[str, str] = field(factory=dict)
+    pins: Mapping[str, str] = field(factory=dict, converter=_normal_pins)
     disabled: frozenset[str] = frozenset()
     strict: bool = False
     policy: Policy = field(factory=Policy)
@@ -518,7 +527,7 @@ def _pins(given: Given) -> dict[str, str]:
         _refuse(given, 'a table of `"PATTERN" = "SOURCE"`', given.value)
     pins: dict[str, str] = {}
     for pattern, source in given.value.items():
-        if pins.setdefault(re.sub(r"[-_.]+", "-", pattern).lower(), source) != source:
+        if pins.setdefault(_normal(pattern), source) != source:
             raise ConfigError(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
     return pins
 

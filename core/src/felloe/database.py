@@ -197,13 +197,21 @@ class Line:
 
     async def _place(self, item: Item) -> AbstractContextManager[Place]:
         if isinstance(item, Dist):
-            request = Request(text=item.filename, name=item.name, specifier=SpecifierSet())
+            request = Request(
+                text=item.filename, name=item.name, specifier=SpecifierSet(), hashes=self._required_hashes(item)
+            )
+            self._check_hash_rules(request)
             return self._at(request, item)
         request = self._request(item)
         self._check_hash_rules(request)
         dists = await self.find(request)
         await self._parts.know_interpreter()
         return self._at(request, self.select(dists, request))
+
+    def _required_hashes(self, dist: Dist) -> frozenset[str]:
+        """Where hashes are required, those that its source declares are the ones allowed."""
+        required = self._parts.config.policy.require_hashes
+        return frozenset(f"{name}:{digest}" for name, digest in dist.hashes.items()) if required else frozenset()
 
     def _check_hash_rules(self, request: Request) -> None:
         if self._parts.config.policy.require_hashes and not request.hashes:
@@ -295,6 +303,8 @@ class Line:
         if path is None:
             return None
         digests = await digests_of(path, _algorithms(at))
+        if any(digests[name] != at.dist.hashes[name] for name in at.dist.hashes.keys() & digests.keys()):
+            return None  # they were right once: the source declares others now
         self._check_digests(at, digests)
         if record is None or not record.entry.verified or not record.entry.digests.items() >= digests.items():
             validators = record.entry.validators if record else {}

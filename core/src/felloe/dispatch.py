@@ -31,6 +31,8 @@ from felloe.values import (
 
 __all__ = ["address", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
 
+SHORT_CUTS = frozenset({"sidecar", "range"})
+KINDS = frozenset({"sdist", "wheel", "tree"})
 # What is wrong in a field would come to light far from the source that put it there.
 FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
     Claim: {"level": Level, "reason": str},
@@ -42,7 +44,10 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
         "version": str | None,
         "content": str | None,
         "hashes": Mapping,
+        "size": int | None,
         "requires_python": str | None,
+        "yanked": bool | str,
+        "upload_time": str | None,
         "locator": Mapping,
     },
     Fresh: {"validators": Mapping},
@@ -77,6 +82,8 @@ async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dis
         if dist.source != source.name:
             raise _broken(source, "find", f"a Dist of source `{dist.source}`, not `{source.name}`")
     _check_fields(source, "find", Dist, dists)
+    if unknown := {dist.kind for dist in dists} - KINDS:
+        raise _broken(source, "find", f"a Dist of the kind `{min(unknown)}`")
     return dists
 
 
@@ -108,6 +115,8 @@ async def metadata(source: Instance, dist: Dist, ctx: Context) -> RawMetadata | 
         return None
     raw: RawMetadata | None = await _await(source, "metadata", dist=dist, ctx=ctx)
     _check(source, "metadata", raw, RawMetadata | None)
+    if raw is not None and raw.rung not in SHORT_CUTS:
+        raise _broken(source, "metadata", f"the rung `{raw.rung}`, not {' or '.join(sorted(SHORT_CUTS))}")
     return raw
 
 

@@ -34,7 +34,6 @@ __all__ = [
 STORED = (
     "age",
     "cache-control",
-    "content-location",
     "content-type",
     "date",
     "etag",

@@ -42,6 +42,7 @@ def route(request: Request, claims: Sequence[Claimed], registry: Registry, pins:
     pin = pinned_to(request.name, pins)
     if request.url is not None or request.path is not None:
         _refuse_going_round(request, pin)
+        claims = [claimed for claimed in claims if claimed.claim.level == Level.SCHEME]
     elif pin is not None:
         return Route((registry.instance(pin),), f"pinned to `{pin}`")
     if not claims:

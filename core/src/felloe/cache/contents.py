@@ -14,7 +14,7 @@ from attrs import frozen
 
 from felloe.cache.layout import ENTRIES, PAGES, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
-from felloe.cache.root import leads_outside, writing
+from felloe.cache.root import TAG_FILE, leads_outside, writing
 from felloe.cache.run import Run
 from felloe.record import Record
 
@@ -71,22 +71,21 @@ def clean(layout: Layout, run: Run, found: Iterable[Item], names: frozenset[str]
 
     Raises CacheError where another process uses the cache.
     """
-    if not layout.root.is_dir():
-        return 0
+    if not (layout.root / TAG_FILE).is_file():
+        return 0  # nothing of ours: a run marks the folder before it puts anything there
     before = size(layout)
     with run.alone(), writing(layout.root):
         if names is None:
             _remove_all(layout)
         else:
             _remove_projects(layout, found, names)
-    return before - size(layout)
+    return max(0, before - size(layout))
 
 
 def _remove_all(layout: Layout) -> None:
     """Only folders that felloe makes: the cache folder may be one that somebody keeps other things in."""
     for folder in layout.root.iterdir():
-        is_ours = folder == layout.scratch or BUCKET.fullmatch(folder.name)
-        if is_ours and folder.is_dir() and not folder.is_symlink():
+        if BUCKET.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
 
 

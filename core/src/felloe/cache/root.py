@@ -11,8 +11,9 @@ from pathlib import Path
 
 from felloe.errors import CacheError
 
-__all__ = ["leads_outside", "make_root", "make_way", "writing"]
+__all__ = ["TAG_FILE", "leads_outside", "make_root", "make_way", "writing"]
 
+TAG_FILE = "CACHEDIR.TAG"
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache folder of felloe. See https://bford.info/cachedir/
 """
@@ -22,7 +23,7 @@ def make_root(root: Path) -> None:
     """The cache folder, readable by its owner only, marked for backup programs and git. Raises OSError."""
     if not root.is_dir():
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, text in (("CACHEDIR.TAG", TAG), (".gitignore", "*\n")):
+    for name, text in ((TAG_FILE, TAG), (".gitignore", "*\n")):
         if not os.path.lexists(root / name):
             _write_new(root / name, text)
 

@@ -15,7 +15,7 @@ from attrs import frozen
 from felloe.blocking import BlockingDatabase
 from felloe.cli.output import Console, error_object, print_json
 from felloe.config import Config, Options
-from felloe.errors import FelloeError
+from felloe.errors import FelloeError, RequirementError
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request, redacted
 from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
@@ -149,14 +149,28 @@ def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -
         with BlockingDatabase(config, reporter=console) as database:
             asked = [_parsed(text) for text in texts]
             asked += [Asked(request.text, request) for file in files for request in file.requirements]
+            if config.policy.require_hashes:
+                _check_all_hashed(asked)
             yield Session(database=database, console=console, asked=tuple(asked))
     finally:
         console.close()
 
 
+def _check_all_hashed(asked: Sequence[Asked]) -> None:
+    """All or nothing: nothing is answered while one requirement could be anything."""
+    bare = [each.text for each in asked if each.request is not None and not each.request.hashes]
+    if bare:
+        raise RequirementError(
+            f"hashes are required of all, and there is none for {', '.join(f'`{text}`' for text in bare)}",
+            hint="add --hash=sha256:... to each, or leave out --require-hashes",
+            code="hash-required",
+        )
+
+
 def _parsed(text: str) -> Asked:
     try:
-        return Asked(text, parse_request(text, cwd=Path.cwd()))
+        request = parse_request(text, cwd=Path.cwd())
+        return Asked(request.text, request)
     except FelloeError as error:
         return Asked(redacted(text), error=error)
 

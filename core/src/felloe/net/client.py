@@ -221,7 +221,7 @@ class Client:
             raise self._too_slow(request.url) from error
         except httpx.TimeoutException as error:
             raise self._too_slow(request.url) from error
-        except (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+        except (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, UnicodeError, OSError) as error:
             if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | ConnectionError):
                 raise  # a file that could not be written, say
             raise _unreachable(request.url, error) from error

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from felloe import freshness
 from felloe.errors import CacheError, NetworkError, RequirementError
+from felloe.flights import Flights
 from felloe.hashing import Hashing, check_digests
 from felloe.net import files
 from felloe.progress import Event
@@ -51,9 +52,9 @@ class Asked:
     lifetime: float
     newer_than: float | None
 
-    @property
-    def key(self) -> str:
-        text = f"{self.url.reveal()}\n{self.headers['accept']}"
+    def key(self, user: str) -> str:
+        """Where the page is kept. What one user may see is not shown to another; the password plays no part."""
+        text = f"{self.url.reveal()}\n{self.headers['accept']}\n{user}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -63,12 +64,15 @@ class Pages:
     def __init__(
         self,
         client: Callable[[], Awaitable[Client]],
+        user_of: Callable[[Url], str],
         shelf: PageShelf,
         report: Callable[[Event], None],
         clock: Callable[[], float],
         max_bytes: int,
     ) -> None:
         self._client = client
+        self._user_of = user_of
+        self._flights = Flights()
         self._shelf = shelf
         self._report = report
         self._clock = clock
@@ -80,7 +84,7 @@ class Pages:
             return files.read_page(asked.url, self._max_bytes)
         stored = self._stored(asked)
         if stored is None:
-            return await self._request(asked, None, {})
+            return await self._share(asked, None, {})
         match freshness.decide(
             stored.response,
             request_headers=asked.headers,
@@ -95,7 +99,7 @@ class Pages:
                 self._tell("page-offline", f"{stored.page.url}: no request, offline: as of the last time")
                 return stored.page
             case freshness.Conditional(headers=headers):
-                return await self._request(asked, stored, headers)
+                return await self._share(asked, stored, headers)
 
     async def read(self, url: Url, max_bytes: int, hashes: Mapping[str, str] | None) -> bytes | None:
         """A small file, not cached; None where there is none. Raises HashMismatchError."""
@@ -119,6 +123,15 @@ class Pages:
             return Page(url=response.url, status=response.status, headers=response.headers, body=body)
 
         return await client.exchange(Exchange(url=url, answers=frozenset({200}) | NO_PAGE), read)
+
+    async def _share(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
+        """One request for all who ask for the same at the same time."""
+        what = (self._key(asked), asked.newer_than)
+        page: Page = await self._flights.share(what, lambda: self._request(asked, stored, conditions))
+        return page
+
+    def _key(self, asked: Asked) -> str:
+        return asked.key(self._user_of(asked.url))
 
     async def _request(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
         client = await self._client()
@@ -154,13 +167,15 @@ class Pages:
         return stored.page
 
     def _stored(self, asked: Asked) -> Stored | None:
-        data = self._shelf.read(asked.key)
+        data = self._shelf.read(self._key(asked))
         if data is None:
             return None
         head, _, body = data.partition(b"\n")
         try:
             response = freshness.Response.from_json(json.loads(head))
-            page = Page(url=Url(response.url or ""), status=response.status, headers=response.headers, body=body)
+            page = Page(
+                url=asked.url.join(response.url or ""), status=response.status, headers=response.headers, body=body
+            )
         except (ValueError, RequirementError, RecursionError):
             return None
         return Stored(page, response)
@@ -170,7 +185,7 @@ class Pages:
             return
         head = json.dumps(response.to_json()).encode()
         try:
-            self._shelf.write(asked.key, head + b"\n" + page.body)
+            self._shelf.write(self._key(asked), head + b"\n" + page.body)
         except CacheError as error:
             # The page is here all the same: a cache that cannot be written to only costs a request next time.
             self._tell("warning", str(error))

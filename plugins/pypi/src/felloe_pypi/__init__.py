@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -70,7 +71,9 @@ class SimpleIndex:
 
     @hookimpl
     def address(self) -> str:
-        return str(self.links or self.url)
+        """With a digest of the whole where the query, which may be a token, is not shown."""
+        url = cast(Url, self.links or self.url)
+        return f"{url}#{url.digest()}" if "?" in str(url) else str(url)
 
     @hookimpl
     async def find(self, request: Request, ctx: Context) -> Sequence[Dist]:
@@ -84,13 +87,13 @@ class SimpleIndex:
 
     @hookimpl
     async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
-        """A hash on the page decides; only without one the server of the file is asked."""
-        for algorithm, digest in dist.hashes.items():
-            if known := entry.digests.get(algorithm):
-                if known == digest:
-                    return Fresh(validators=entry.validators)
-                return Stale(code="hash-changed", evidence=f"{algorithm} {known} -> {digest}")
-        return await ctx.revalidate(dist.locator["url"], dist.filename, entry)
+        """The hashes on the page decide; only where it has none the server of the file is asked."""
+        url: Url = dist.locator["url"]
+        if dist.hashes:
+            return _compared(dist, entry, ctx.newer_than)
+        if entry.locator.get("url-digest") != url.digest():
+            return Stale(code="url-changed", evidence=f"{entry.locator.get('url')} -> {url}")
+        return await ctx.revalidate(url, dist.filename, entry)
 
     @hookimpl
     async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
@@ -164,6 +167,31 @@ class PyPI(SimpleIndex):
         from distlib.index import DEFAULT_INDEX
 
         return self.url or Url(urljoin(DEFAULT_INDEX, "simple/"))
+
+
+def _compared(dist: Dist, entry: Entry, newer_than: float | None) -> Fresh | Stale:
+    """Every hash that the page declares and the entry knows has to agree, and there has to be one.
+
+    Metadata that did not come out of hashed bytes are only what a server said of that hash: `--refresh` asks again.
+    """
+    common = sorted(dist.hashes.keys() & entry.digests.keys())
+    for algorithm in common:
+        if entry.digests[algorithm] != dist.hashes[algorithm]:
+            evidence = f"{algorithm} {entry.digests[algorithm]} -> {dist.hashes[algorithm]}"
+            return Stale(code="hash-changed", evidence=evidence)
+    if not common:
+        return Stale(code="hash-unknown", evidence=f"{min(dist.hashes)} none -> {dist.hashes[min(dist.hashes)]}")
+    if not entry.verified and newer_than is not None and _instant(entry.checked) < newer_than:
+        return Stale(code="refresh", evidence=f"not verified, checked {entry.checked}")
+    return Fresh(validators=entry.validators)
+
+
+def _instant(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 instant; long ago for what is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _url(value: Any, key: str) -> Url | None:

@@ -169,7 +169,9 @@ def dist_of(file: File, project: str, source: str) -> Dist | None:
         requires_python=file.requires_python,
         yanked=file.yanked,
         upload_time=file.upload_time,
-        locator={"url": file.url, "metadata": file.metadata},
+        locator={"url": file.url, "metadata": file.metadata}
+        if sha256
+        else {"url": file.url, "metadata": file.metadata, "url-digest": file.url.digest()},
     )
 
 
