@@ -231,9 +231,12 @@ def test_a_listed_hash_that_is_not_that_of_the_bytes(felloe: Program, index: Ind
 
 
 def test_require_hashes_asks_for_one_of_each(felloe: Program, index: IndexServer) -> None:
-    result = felloe("metadata", "acme", "gamma", "--require-hashes", "--json", code=1)
+    hashed = f"acme --hash=sha256:{'0' * 64}"
+    result = felloe("metadata", hashed, "gamma", "--require-hashes", "--json", code=1)
 
-    assert result.codes == ["hash-required", "hash-required"]
+    assert result.document["error"]["code"] == "hash-required"
+    assert "`gamma`" in result.document["error"]["message"]
+    assert "`acme" not in result.document["error"]["message"]
     assert index.requests == []
 
 

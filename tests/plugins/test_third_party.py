@@ -193,7 +193,6 @@ def test_the_password_is_not_kept_or_printed(acme: Shell, server: IndexServer, t
     search(acme, *done)
 
 
-@pytest.mark.xfail(reason="net/pages.py gives a page from the cache an address without the login that was asked with")
 def test_a_page_from_the_cache_leads_to_files_as_one_that_was_just_sent(acme: Shell, tmp_path: Path) -> None:
     assert acme.felloe("metadata", "acme-wheel").returncode == 0
 

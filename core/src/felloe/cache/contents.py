@@ -15,7 +15,7 @@ from attrs import frozen
 from felloe.cache.layout import ENTRIES, PAGES, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
 from felloe.cache.root import TAG_FILE, leads_outside, writing
-from felloe.cache.run import Run
+from felloe.cache.run import Run, is_name
 from felloe.record import Record
 
 __all__ = ["Item", "clean", "items", "normalised", "size"]
@@ -87,6 +87,17 @@ def _remove_all(layout: Layout) -> None:
     for folder in layout.root.iterdir():
         if BUCKET.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
+    if layout.scratch.is_dir() and not layout.scratch.is_symlink():
+        _remove_scratch(layout.scratch)
+
+
+def _remove_scratch(scratch: Path) -> None:
+    """What runs left; all of them are dead."""
+    for folder in scratch.iterdir():
+        if is_name(folder.name) and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+    with suppress(OSError):  # something else is in it
+        scratch.rmdir()
 
 
 def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str]) -> None:

@@ -20,7 +20,7 @@ from felloe.cache.root import make_way, writing
 from felloe.errors import CacheError
 from felloe.stepping import must_not_step
 
-__all__ = ["Run"]
+__all__ = ["Run", "is_name"]
 
 DOOR = "users"
 DOOR_TRIES, DOOR_DELAY = 200, 0.05

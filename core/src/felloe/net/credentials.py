@@ -42,7 +42,7 @@ class Credentials:
         (the one that shares most of the path), `FELLOE_INDEX_<NAME>_USERNAME` and `_PASSWORD` of an index of the same
         origin, then `UV_INDEX_<NAME>_...`, then netrc. Where it has no password, a later place may have one for the
         same user; a token given as user name needs none. `redirected` is for a URL that a server chose: netrc, which
-        names hosts only, then answers for https alone; over plain http it answers for configured indexes only.
+        names hosts only, then answers for https alone.
 
         Raises ConfigError for a netrc file that cannot be read.
         """
@@ -62,7 +62,7 @@ class Credentials:
         yield from (userinfo for userinfo in userinfos if userinfo is not None and any(userinfo))
         for name, _ in indexes:
             yield from self._from_environment(name)
-        if url.scheme == "https" or (indexes and not redirected):
+        if url.scheme == "https" or not redirected:
             yield from self._from_netrc(url.host)
 
     def _same_origin(self, url: Url) -> list[tuple[str, Url]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -90,7 +89,7 @@ class SimpleIndex:
         """The hashes on the page decide; only where it has none the server of the file is asked."""
         url: Url = dist.locator["url"]
         if dist.hashes:
-            return _compared(dist, entry, ctx.newer_than)
+            return _compared(dist, entry)
         if entry.locator.get("url-digest") != url.digest():
             return Stale(code="url-changed", evidence=f"{entry.locator.get('url')} -> {url}")
         return await ctx.revalidate(url, dist.filename, entry)
@@ -169,11 +168,8 @@ class PyPI(SimpleIndex):
         return self.url or Url(urljoin(DEFAULT_INDEX, "simple/"))
 
 
-def _compared(dist: Dist, entry: Entry, newer_than: float | None) -> Fresh | Stale:
-    """Every hash that the page declares and the entry knows has to agree, and there has to be one.
-
-    Metadata that did not come out of hashed bytes are only what a server said of that hash: `--refresh` asks again.
-    """
+def _compared(dist: Dist, entry: Entry) -> Fresh | Stale:
+    """Every hash that the page declares and the entry knows has to agree, and there has to be one."""
     common = sorted(dist.hashes.keys() & entry.digests.keys())
     for algorithm in common:
         if entry.digests[algorithm] != dist.hashes[algorithm]:
@@ -181,17 +177,7 @@ def _compared(dist: Dist, entry: Entry, newer_than: float | None) -> Fresh | Sta
             return Stale(code="hash-changed", evidence=evidence)
     if not common:
         return Stale(code="hash-unknown", evidence=f"{min(dist.hashes)} none -> {dist.hashes[min(dist.hashes)]}")
-    if not entry.verified and newer_than is not None and _instant(entry.checked) < newer_than:
-        return Stale(code="refresh", evidence=f"not verified, checked {entry.checked}")
     return Fresh(validators=entry.validators)
-
-
-def _instant(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 instant; long ago for what is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _url(value: Any, key: str) -> Url | None:
