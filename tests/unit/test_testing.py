@@ -415,7 +415,7 @@ def test_the_end_closes_sockets_and_ends_threads() -> None:
         idle = connection.sock
         assert len(set(threading.enumerate()) - before) == 2  # one accepts, one has the idle connection
         index.__exit__(None, None, None)
-        assert set(threading.enumerate()) == before
+        assert set(threading.enumerate()) <= before  # others may end meanwhile
         assert idle.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", urlsplit(index.url).port), timeout=30)
