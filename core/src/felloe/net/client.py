@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.request import getproxies, proxy_bypass
@@ -380,15 +382,25 @@ def _redirected(url: Url, target: str) -> Url:
 
 
 def _error_status(response: Response) -> NetworkError:
-    status, retry_after = response.status, response.headers.get("retry-after", "")
+    status = response.status
     return NetworkError(
         f"{response.url} answered {status}",
         hint=_hint_for(status),
         code=f"http-{status}",
         status=status,
         transient=status in TRANSIENT,
-        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after=_pause_of(response.headers.get("retry-after", "")),
     )
+
+
+def _pause_of(retry_after: str) -> float | None:
+    """Seconds, of either form of Retry-After (RFC 9110, section 10.2.3); None where it is not there or neither."""
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _hint_for(status: int) -> str:
