@@ -221,9 +221,9 @@ async def test_ranges_refused(tmp_path: Path, ranges: Any, size: bool) -> None:
         answers = await scene.metadata("acme", "other")
 
     assert [answer.rung for answer in answers] == ["wheel", "wheel"]
-    # The server's log is complete when it has ended: one of these replies was not read to its end.
+    # A whole file in place of a part is the download; what is refused is asked for again.
     files = [request for request in server.requests if request.path.startswith("/files/")]
-    assert sorted("range" in request.headers for request in files) == [False, False, True]
+    assert ["range" in request.headers for request in files] == [True, *[False] * (1 if ranges == "ignore" else 2)]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,37 @@ async def test_which_sidecars_are_tried(
     assert answer.rung == ("sidecar" if asked == [SIDECAR] else "range")
 
 
-@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_sidecar_that_is_refused(server: IndexServer, scene: Scene, tmp_path: Path, status: int) -> None:
+    """As object stores answer for what is not there."""
+    server.add(make(tmp_path, padding=SOME), sidecar=True)
+    server.behave(SIDECAR, Behaviour(statuses=[status]))
+
+    (answer,) = await scene.metadata("acme")
+
+    assert answer.rung == "range"
+    assert server.paths == [PAGE, SIDECAR, WHEEL]
+
+
+async def test_a_wheel_that_is_refused_like_its_sidecar(server: IndexServer, scene: Scene, tmp_path: Path) -> None:
+    server.add(make(tmp_path), sidecar=True)
+    server.behave("/files/*", Behaviour(statuses=[403] * 2))
+
+    error = await scene.error()
+
+    assert (error.code, str(error)) == ("http-403", f"{server.url}{WHEEL} answered 403")
+    assert server.paths == [PAGE, SIDECAR, WHEEL]
+
+
+async def test_a_sidecar_that_the_server_fails_to_give(server: IndexServer, scene: Scene, tmp_path: Path) -> None:
+    server.add(make(tmp_path), sidecar=True)
+    server.behave(SIDECAR, Behaviour(statuses=[500]))
+
+    assert (await scene.error()).code == "http-500"
+    assert server.paths == [PAGE, SIDECAR]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
 async def test_that_there_are_no_sidecars_is_remembered_for_the_run(
     server: IndexServer, tmp_path: Path, status: int
 ) -> None:

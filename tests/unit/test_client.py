@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import proxy_bypass
 
 import anyio
 import anyio.lowlevel
@@ -24,7 +25,7 @@ import trustme
 
 from felloe import Config, NetworkError, OfflineError, SourceError, Url
 from felloe.errors import ConfigError, FelloeError
-from felloe.net.client import Client, Exchange, NetSettings, Response, settings_of
+from felloe.net.client import Client, Exchange, NetSettings, Response, is_exempt, settings_of
 from felloe.net.credentials import Credentials
 from felloe.progress import Event
 from felloe.testing import Behaviour, IndexServer, Reply
@@ -675,6 +676,65 @@ async def test_hosts_without_proxy(server: IndexServer, monkeypatch: pytest.Monk
 
         assert await get(f"{server.url}/page") == b"hello"
         assert proxy.heads == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:{port}", "*", "127.0.0.2", "0.0.1", "127.0.0.1:1"])
+async def test_hosts_without_the_configured_proxy(server: IndexServer, host: str) -> None:
+    no_proxy = ("other", host.format(port=Url(server.url).port))
+    with Proxy("me", "p@ss").running() as proxy:
+        proxies = {"http": Url(with_userinfo(proxy.url))}
+        assert await get(f"{server.url}/page", proxies=proxies, no_proxy=no_proxy) == b"hello"
+
+    assert bool(proxy.heads) == (host in {"127.0.0.2", "0.0.1", "127.0.0.1:1"})
+
+
+HOSTS = [
+    ("http://example.com/", "example.com", True),
+    ("http://example.com/", ".example.com", True),
+    ("http://example.com/", "EXAMPLE.com", True),
+    ("http://example.com/", " example.com ", True),
+    ("http://files.example.com/", "example.com", True),
+    ("http://a.files.example.com/", ".example.com", True),
+    ("http://FILES.example.com/", "com", True),
+    ("https://files.example.com/", "example.com:443", True),
+    ("https://files.example.com:8443/", "example.com:8443", True),
+    ("https://files.example.com:8443/", "example.com", True),
+    ("https://files.example.com/", "*", True),
+    ("https://files.example.com:8443/", "example.com:443", False),
+    ("http://example.com/", "files.example.com", False),
+    ("http://badexample.com/", "example.com", False),
+    ("http://example.com.example.org/", "example.com", False),
+    ("http://example.com/", "", False),
+    ("http://example.com/", "*.com", False),
+    ("http://192.0.2.1/", "192.0.2.1", True),
+    ("http://192.0.2.1/", "92.0.2.1", False),
+    ("http://[2001:db8::1]/", "2001:db8::1", True),
+    ("http://[2001:db8::1]/", "2001:db8::2", False),
+]
+
+
+@pytest.mark.parametrize(("url", "name", "expected"), HOSTS)
+def test_which_hosts_are_exempt(url: str, name: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the environment's own `no_proxy` is read."""
+    monkeypatch.setenv("no_proxy", name)
+
+    assert is_exempt(Url(url), ["localhost", name]) is expected
+    assert bool(proxy_bypass(f"{Url(url).host}:{Url(url).port}")) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "expected"),
+    [
+        ("http://192.0.2.1/", "2.1", False),
+        ("http://[2001:db8::1]:8080/", "[2001:db8::1]", True),
+        ("http://[2001:db8::1]:8080/", "[2001:db8::1]:8080", True),
+        ("http://[2001:db8::1]:8080/", "[2001:db8::1]:80", False),
+        ("http://example.com./", "example.com", True),
+        ("http://example.com./", "", False),
+    ],
+)
+def test_which_hosts_are_exempt_as_curl_has_it(url: str, name: str, expected: bool) -> None:
+    assert is_exempt(Url(url), [name]) is expected
 
 
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://me:s3cret@[::1", "http://"])

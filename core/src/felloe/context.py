@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from attrs import frozen
 
+from felloe.cache.archives import digests_of
 from felloe.cache.kept import holding
 from felloe.cache.layout import Layout, key_part
 from felloe.cache.root import writing
@@ -19,6 +20,7 @@ from felloe.cache.store import Store
 from felloe.command import Bounds, run_command
 from felloe.errors import OfflineError
 from felloe.flights import Memory
+from felloe.hashing import check_digests
 from felloe.net.download import Downloads
 from felloe.net.pages import Asked, Pages
 from felloe.progress import Event
@@ -63,6 +65,7 @@ class ItemContext:
         self._services = services
         self._owner = owner
         self._scratch: Path | None = None
+        self._whole: dict[Url, Fetched] = {}
         self.newer_than = newer_than
         self.offline = services.offline
         self.http = ItemHttp(services, newer_than)
@@ -103,6 +106,8 @@ class ItemContext:
         return await self._services.memory.once((self._owner.name, key), fn)
 
     async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
+        if whole := self._whole.pop(url, None):
+            return await _checked(url, whole, hashes or {})
         with _telling_of_no_room(self._services.layout.root):
             return await self._services.downloads.fetch(url, lambda: self._target(url, filename), hashes or {})
 
@@ -114,7 +119,13 @@ class ItemContext:
             return await self._services.downloads.revalidate(url, target, entry, self.newer_than)
 
     async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
-        return await self._services.downloads.wheel_metadata(url, filename, size)
+        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        with _telling_of_no_room(self._services.layout.root):
+            found = await self._services.downloads.wheel_metadata(url, filename, size, target)
+        if isinstance(found, Fetched):
+            self._whole[url] = found  # what `download` is asked for next
+            return None
+        return found
 
     def close(self) -> None:
         """Removes the scratch folder."""
@@ -141,6 +152,13 @@ class ItemContext:
         folder = self.scratch / url.digest()
         folder.mkdir(exist_ok=True)
         return folder / key_part(filename)
+
+
+async def _checked(url: Url, whole: Fetched, hashes: Mapping[str, str]) -> Fetched:
+    """The file that came before anybody said which hashes it has to have. Raises HashMismatchError."""
+    digests = await digests_of(whole.path, hashes) if hashes else {}
+    check_digests(str(url), digests, hashes)
+    return whole
 
 
 @contextmanager

@@ -42,6 +42,7 @@ STORED = (
     "pragma",
     "vary",
 )
+STORED_STATUSES = frozenset({200, 203, 404, 410})  # of those that need not say so (RFC 9110, section 15.1)
 PRECONDITIONS = {"etag": "if-none-match", "last-modified": "if-modified-since"}
 LONGEST_VALIDATOR = 1024  # servers refuse requests with much longer fields
 NEGOTIATED = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language", "user-agent"})
@@ -179,11 +180,11 @@ def decide(
 
 
 def storable(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a response to a GET may be stored (section 3): whole, not forbidden, and of use later."""
-    directives = _directives(headers.get("cache-control", ""))
-    if "no-store" in directives:
-        return False
-    return status == 200 or (status in {203, 404, 410} and ("max-age" in directives or "expires" in headers))
+    """Whether a response to a GET may be stored (section 3): whole, not forbidden, and of use later.
+
+    That a page is not there (404, 410) is as good an answer as a page; `decide` says for how long.
+    """
+    return status in STORED_STATUSES and "no-store" not in _directives(headers.get("cache-control", ""))
 
 
 def nominated(headers: Mapping[str, str], request_headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The values that pass along the line, from a requirement to its metadata.
 
-All are frozen and built by keyword, so that a field can be added without breaking a plugin.
+All are frozen. They are built by keyword, so that a field can be added without breaking a plugin; `Claim` and
+`Metadata`, to which none will be, by position as well.
 """
 
 from __future__ import annotations
@@ -359,7 +360,8 @@ class Context(Protocol):
     async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 
-        `size` is that of the file in bytes, where it is known; it saves one request.
+        `size` is that of the file in bytes, where it is known; it saves one request. Where the host sends the whole file
+        instead, that is what `download` of the same URL gives next.
         """
         ...
 

@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from felloe.url import Url
 if TYPE_CHECKING:
     from felloe.config import Config
 
-__all__ = ["Client", "Exchange", "NetSettings", "Response", "settings_of"]
+__all__ = ["Client", "Exchange", "NetSettings", "Response", "is_exempt", "settings_of"]
 
 T = TypeVar("T")
 
@@ -313,8 +313,27 @@ class _Connections:
         if address := proxies.get(url.scheme) or proxies.get("all"):
             proxy = None if proxy_bypass(f"{url.host}:{url.port}") else _proxy_at(address)
         else:
-            proxy = None if url.host in self._settings.no_proxy else self._settings.proxies.get(url.scheme)
+            proxy = None if is_exempt(url, self._settings.no_proxy) else self._settings.proxies.get(url.scheme)
         return None if proxy is None else _as_httpx_has_it(proxy)
+
+
+def is_exempt(url: Url, no_proxy: Iterable[str]) -> bool:
+    """Whether no proxy is to be used for `url`, by the rules of curl.
+
+    `no_proxy` names hosts and domains, with a port or without; a domain stands for all hosts in it, with a dot before
+    it or without. An IP address stands for itself, `*` for all.
+    """
+    names = {name.strip(" .").lower().replace("[", "").replace("]", "") for name in no_proxy}
+    domains = _domains_of(url.host)
+    return not names.isdisjoint({"*", *domains, *(f"{domain}:{url.port}" for domain in domains)})
+
+
+def _domains_of(host: str) -> list[str]:
+    """The host and every domain above it; an IP address is in none."""
+    if ":" in host or host.replace(".", "").isdecimal():
+        return [host]
+    labels = host.rstrip(".").split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
 
 
 def _proxy_at(address: str) -> Url:

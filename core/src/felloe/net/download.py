@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from felloe import freshness
 from felloe.errors import NetworkError, OfflineError, SourceError
+from felloe.flights import Flights
 from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
 from felloe.net.pages import response_of
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Downloads"]
 
 Target = Callable[[], Path]  # makes the folder for a file that will be written, and gives its path
+Save = Callable[["Response", Mapping[str, Any]], Awaitable[Fetched]]  # writes a body, whose validators are given
 
 UNCHANGED = frozenset({200, 304})
 # How servers say that they cannot give a part of a file.
@@ -44,6 +47,7 @@ class Downloads:
         self._report = report
         self._clock = clock
         self._max_bytes = max_bytes
+        self._flights = Flights()
         self._without_ranges: set[tuple[str, str, int | None]] = set()
 
     async def fetch(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
@@ -74,14 +78,25 @@ class Downloads:
                     self._report(Event(code="page-offline", message=f"{url}: no request, offline: as of the last time"))
                     return Fresh(validators=entry.validators)
 
-    async def wheel_metadata(self, url: Url, filename: str, size: int | None) -> RawMetadata | None:
-        """METADATA of a wheel by reading parts of it; None where the server gives none."""
+    async def wheel_metadata(
+        self, url: Url, filename: str, size: int | None, target: Target
+    ) -> RawMetadata | Fetched | None:
+        """METADATA of a wheel by reading parts of it; None where the server gives none.
+
+        The wheel itself, written where `target` says, where the server sends that in place of the first part. Of those
+        who ask at the same time one sends requests; the others get the same METADATA, or None.
+        """
         if url.scheme == "file":
             return await _local_wheel_metadata(url, filename)
         if url.origin in self._without_ranges:
             return None
-        client = await self._client()
-        parts = _Parts(client, url, self._clock)
+        parts = _Parts(await self._client(), url, self._clock, partial(self._save, url, target, {}))
+        raw: RawMetadata | None = await self._flights.share(
+            (url, filename, size), lambda: self._read_metadata(parts, url, filename, size)
+        )
+        return raw or parts.whole
+
+    async def _read_metadata(self, parts: _Parts, url: Url, filename: str, size: int | None) -> RawMetadata | None:
         try:
             return await parts.metadata(filename, size)
         except _RangesRefusedError:
@@ -112,15 +127,20 @@ class Downloads:
             validators = response_of(response, {}, sent, self._clock()).to_json()
             if response.status == 304:
                 return Fetched(path=Path(), validators=validators)
-            path = target()
-            with path.open("wb") as file:
-                copy = _HashedFile(str(url), file, hashes, self._max_bytes)
-                await response.pour(copy.write)
-            self._report(_event(url, copy.size))
-            return Fetched(path=path, content=copy.content(), validators=validators)
+            return await self._save(url, target, hashes, response, validators)
 
         headers = {"accept-encoding": "identity", **conditions}
         return await client.exchange(Exchange(url=url, headers=headers, answers=UNCHANGED), read)
+
+    async def _save(
+        self, url: Url, target: Target, hashes: Mapping[str, str], response: Response, validators: Mapping[str, Any]
+    ) -> Fetched:
+        path = target()
+        with path.open("wb") as file:
+            copy = _HashedFile(str(url), file, hashes, self._max_bytes)
+            await response.pour(copy.write)
+        self._report(_event(url, copy.size))
+        return Fetched(path=path, content=copy.content(), validators=validators)
 
     async def _copy(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
         await work()
@@ -147,12 +167,17 @@ class _OtherSizeError(Exception):
 
 
 class _Parts:
-    """Ranges of one remote file, that must not change between them."""
+    """Ranges of one remote file, that must not change between them.
 
-    def __init__(self, client: Client, url: Url, clock: Callable[[], float]) -> None:
+    `whole` is the file, where the server sent that when it was asked for the first part.
+    """
+
+    def __init__(self, client: Client, url: Url, clock: Callable[[], float], save: Save) -> None:
+        self.whole: Fetched | None = None
         self._client = client
         self._url = url
         self._clock = clock
+        self._save = save
         self._etag: str | None = None
         self._listed_size: int | None = None
         self._size: int | None = None
@@ -175,10 +200,13 @@ class _Parts:
         sent = self._clock()
 
         async def read(response: Response) -> bytes:
+            validators = response_of(response, {}, sent, self._clock()).to_json()
+            if response.status == 200 and self._size is None:
+                self.whole = await self._save(response, validators)
             if response.status != 206:
                 raise _RangesRefusedError
             self._check_same_file(response, first, last)
-            self._validators = self._validators or response_of(response, {}, sent, self._clock()).to_json()
+            self._validators = self._validators or validators
             return await response.body(last - first + 1)
 
         headers = {"accept-encoding": "identity", "range": f"bytes={first}-{last}"}

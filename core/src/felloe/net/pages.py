@@ -106,7 +106,7 @@ class Pages:
         if url.scheme == "file":
             page = files.read_page(url, max_bytes)
         else:
-            page = await self._read_remote(url, max_bytes)
+            page = await self._flights.share((url, max_bytes), lambda: self._read_remote(url, max_bytes))
         if page.status in NO_PAGE:
             return None
         hashing = Hashing(hashes or ())

@@ -34,6 +34,9 @@ __all__ = ["PyPI", "SimpleIndex"]
 PAGE_LIFETIME = 600.0
 MOST_METADATA = 16 * 1024 * 1024
 NOT_THERE = frozenset({404, 410})
+# Object stores say so of what is not there to those who may not list it. Who may not read the wheel either learns it
+# from the wheel.
+REFUSED = frozenset({401, 403})
 
 
 class SimpleIndex:
@@ -144,7 +147,7 @@ class SimpleIndex:
         if not (advertised or assumed):
             return None
         hashes = advertised if isinstance(advertised, Mapping) else None
-        raw = await ctx.http.read(url.with_suffix(".metadata"), max_bytes=MOST_METADATA, hashes=hashes)
+        raw = await _read(url.with_suffix(".metadata"), hashes, ctx)
         if raw is None and assumed:
             self._without_sidecars.add(url.origin)
         return raw
@@ -166,6 +169,15 @@ class PyPI(SimpleIndex):
         from distlib.index import DEFAULT_INDEX
 
         return self.url or Url(urljoin(DEFAULT_INDEX, "simple/"))
+
+
+async def _read(sidecar: Url, hashes: Mapping[str, str] | None, ctx: Context) -> bytes | None:
+    try:
+        return await ctx.http.read(sidecar, max_bytes=MOST_METADATA, hashes=hashes)
+    except NetworkError as error:
+        if error.payload.get("status") in REFUSED:
+            return None
+        raise
 
 
 def _compared(dist: Dist, entry: Entry) -> Fresh | Stale:
