@@ -39,6 +39,54 @@ def test_what_is_installed(felloe: Program, index: IndexServer, site: Site) -> N
     assert index.requests == []
 
 
+@pytest.mark.parametrize("default", ["True", "False"])
+def test_one_that_breaks_the_contract_keeps_names_at_home(
+    felloe: Program, index: IndexServer, site: Site, default: str
+) -> None:
+    code = changed("default = True", f"default = {default}").replace("def fetch", "def fetsh")
+    site.install(Plugin("felloe-bad", kinds={"bad": "bad:Source"}, modules={"bad": code}))
+
+    human = felloe("sources")
+    data = felloe("sources", "--json").document
+    refused = felloe("metadata", "acme", "--json", code=1)
+    disabled = felloe("metadata", "acme", "--json", FELLOE_DISABLE="bad")
+
+    (bad,) = [each for each in data["sources"] if each["kind"] == "bad"]
+    (failure,) = data["failures"]
+    assert bad["state"] == "failed"
+    assert bad["reason"] in {"there is no hook `fetsh`", "no source of it could be made"}
+    assert failure.startswith("source `bad` of felloe-bad 1.0 does not keep the contract: there is no hook `fetsh` (")
+    assert f"  failed: {bad['reason']}\n" in human.out
+    assert f"warning: {failure}\n" in human.err
+    assert refused.codes == ["source-not-loaded"]
+    assert disabled.results[0]["version"] == "2.0"
+
+
+def test_one_that_is_not_configured(felloe: Program, site: Site) -> None:
+    idle = changed("default = True", "default = False")
+    site.install(Plugin("felloe-idle", kinds={"idle": "idle:Source"}, modules={"idle": idle}))
+
+    human = felloe("sources")
+    data = felloe("sources", "--json").document
+
+    (row,) = [each for each in data["sources"] if each["kind"] == "idle"]
+    assert (row["state"], row["reason"], row["hooks"], row["address"]) == ("not configured", "", [], "")
+    assert "idle: kind idle, felloe-idle 1.0, API 1\n  not configured\n" in human.out
+    assert data["failures"] == []
+
+
+def test_one_whose_settings_will_not_do(felloe: Program, site: Site) -> None:
+    code = changed("        self.settings = settings\n", "        settings['url']\n")
+    site.install(Plugin("felloe-bad", kinds={"bad": "bad:Source"}, modules={"bad": code}))
+
+    human = felloe("sources")
+    data = felloe("sources", "--json").document
+
+    (row,) = [each for each in data["sources"] if each["kind"] == "bad"]
+    assert (row["state"], row["reason"]) == ("failed", "no source of it could be made")
+    assert "KeyError: 'url' (correct them, or do without all sources of kind `bad`: FELLOE_DISABLE=bad)" in human.err
+
+
 def test_a_broken_one_is_shown_with_its_reason_and_keeps_names_at_home(
     felloe: Program, index: IndexServer, site: Site
 ) -> None:

@@ -128,6 +128,18 @@ REQUEST = Request(text="acme", name="acme", specifier=SpecifierSet())
 DIST = Dist(source="corp", kind="wheel", filename="acme-1.0-py3-none-any.whl", name="acme", version="1.0")
 URL = Url("https://acme.example/")
 
+FOR_ONE = {"cache_key", "check_freshness", "fetch", "metadata"}  # hooks that are called for one Dist
+
+
+def named(hook: str) -> str:
+    """A hook as errors name it."""
+    return f"`{hook}` for `{DIST.filename}`" if hook in FOR_ONE else f"`{hook}`"
+
+
+def payload(hook: str) -> dict[str, str]:
+    about = {"filename": DIST.filename} if hook in FOR_ONE else {}
+    return {"source": "corp", "hook": hook, **about}
+
 
 @frozen
 class Room:
@@ -304,9 +316,9 @@ async def test_a_value_of_another_type(make: Make, room: Room, hook: str, lie: o
     with pytest.raises(ContractError) as raised:
         await call(hook, make(lambda _: lie), room)
 
-    assert str(raised.value) == f"source `corp` gave back from `{hook}`: {what}"
+    assert str(raised.value) == f"source `corp` gave back from {named(hook)}: {what}"
     assert raised.value.hint == "report it to the authors of felloe-acme 1.0"
-    assert raised.value.payload == {"source": "corp", "hook": hook}
+    assert raised.value.payload == payload(hook)
 
 
 async def test_a_sequence_that_fails_when_it_is_read(make: Make, room: Room) -> None:
@@ -336,9 +348,9 @@ async def test_what_cannot_be_stored(make: Make, room: Room, value: object, told
     for hook, answer in answers.items():
         with pytest.raises(ContractError) as raised:
             await call(hook, make(lambda _, answer=answer: answer), room)
-        assert f"gave back from `{hook}`: `validators` that cannot be written as JSON: {told}" in str(raised.value)
+        assert f"gave back from {named(hook)}: `validators` that cannot be written as JSON: {told}" in str(raised.value)
 
-    with pytest.raises(ContractError, match="gave back from `find`: `locator` that cannot be written as JSON"):
+    with pytest.raises(ContractError, match=f"`find` for `{DIST.filename}`: `locator` that cannot be written as JSON"):
         dispatch.cache_key(make(lambda _: KEY), lying(DIST, locator=wrong))
 
 
@@ -383,7 +395,7 @@ async def test_a_path_that_is_not_the_source_s_to_give(make: Make, room: Room, h
     with pytest.raises(ContractError, match="a path that is a link, or outside the scratch folder") as raised:
         await call(hook, make(lambda _: answer), room)
 
-    assert f"source `corp` gave back from `{hook}`" in str(raised.value)
+    assert f"source `corp` gave back from {named(hook)}: " in str(raised.value)
 
 
 @pytest.mark.parametrize("target", ["loop", "nul\0"])
@@ -426,9 +438,9 @@ async def test_a_foreign_exception_says_whose_it_is(make: Make, room: Room, hook
     with raising(error) as answer, pytest.raises(PluginError) as raised:
         await call(hook, make(answer), room)
 
-    assert str(raised.value) == f"source `corp` failed in `{hook}`: ValueError: no such page"
+    assert str(raised.value) == f"source `corp` failed in {named(hook)}: ValueError: no such page"
     assert raised.value.hint.startswith("report it to the authors of felloe-acme 1.0;")
-    assert raised.value.payload == {"source": "corp", "hook": hook}
+    assert raised.value.payload == payload(hook)
     assert raised.value.__cause__ is error
 
 
@@ -440,11 +452,11 @@ async def test_every_foreign_exception_is_told(make: Make, room: Room, hook: str
 
     if isinstance(error, StopIteration) and hook == "fetch":
         told = "RuntimeError: coroutine raised StopIteration"  # Python's own doing
-    assert str(raised.value) == f"source `corp` failed in `{hook}`: {told}"
+    assert str(raised.value) == f"source `corp` failed in {named(hook)}: {told}"
 
 
 async def test_a_part_that_cannot_be_in_a_key(make: Make, room: Room) -> None:
-    with pytest.raises(PluginError, match=r"source `corp` failed in `cache_key`: ValueError: '\.\.' cannot be a part"):
+    with pytest.raises(PluginError, match=r"`cache_key` for `acme-.*`: ValueError: '\.\.' cannot be a part"):
         await call("cache_key", make(lambda _: CacheKey(parts=("..", "etc"))), room)
 
 

@@ -19,7 +19,8 @@ NO_SOURCE = "source `acme` of felloe-acme 1.0 cannot be loaded: "
 NOT_KEPT = "source `acme` of felloe-acme 1.0 does not keep the contract: "
 NOT_MADE = "source `acme` of felloe-acme 1.0 cannot be made: "
 BAD_SETTINGS = "default: the settings of source `acme` of felloe-acme 1.0 will not do: "
-REMEDY = "uninstall it, mend it, or set FELLOE_DISABLE=acme"
+REMEDY = "mend or uninstall it, or do without all sources of kind `acme`: FELLOE_DISABLE=acme"
+CORRECTION = "correct them, or do without all sources of kind `acme`: FELLOE_DISABLE=acme"
 
 # Parts of the good source that are often changed.
 FIND = "find(self, request, ctx)"
@@ -88,20 +89,23 @@ def test_a_good_plugin_has_its_hooks(site: Site) -> None:
     assert set(registry.instance("acme").hooks) == set(REQUIRED)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        pytest.param(changed(FIND, "find(self)"), id="fewer parameters"),
-        pytest.param(changed("(self, dist, entry, ctx)", "(self, ctx, entry, dist)"), id="another order"),
-        pytest.param(changed(ADDRESS, "    @hookimpl(specname='address')\n    def where(self):\n"), id="another name"),
-        pytest.param(
-            SOURCE + "\n    @hookimpl(optionalhook=True)\n    async def later(self, job): ...\n", id="optional"
-        ),
-        pytest.param(SOURCE + "\n    @property\n    def token(self):\n        return self.name\n", id="a property"),
-        pytest.param(SOURCE + "\n    def __eq__(self, other):\n        return True\n", id="no hash"),
-        pytest.param(changed(HEAD, "class Made:\n") + FACTORY, id="a factory"),
-    ],
-)
+GOOD = [
+    pytest.param(SOURCE, id="as it is"),
+    pytest.param(changed(FIND, "find(self)"), id="fewer parameters"),
+    pytest.param(changed(FIND, "find(this, request, ctx)").replace("{self.name}", "{this.name}"), id="not self"),
+    pytest.param(changed("(self, dist, entry, ctx)", "(self, ctx, entry, dist)"), id="another order"),
+    pytest.param(changed(ADDRESS, "    @hookimpl(specname='address')\n    def where(self):\n"), id="another name"),
+    pytest.param(changed(ADDRESS, "    @staticmethod\n    @hookimpl\n    def address():\n"), id="static"),
+    pytest.param(changed(ADDRESS, "    @classmethod\n    @hookimpl\n    def address(cls):\n"), id="of the class"),
+    pytest.param(changed(HEAD, "class Base:\n") + "\n\n" + HEAD.replace("Source", "Source(Base)"), id="inherited"),
+    pytest.param(SOURCE + "\n    @hookimpl(optionalhook=True)\n    async def later(self, job): ...\n", id="optional"),
+    pytest.param(SOURCE + "\n    @property\n    def token(self):\n        return self.name\n", id="a property"),
+    pytest.param(SOURCE + "\n    def __eq__(self, other):\n        return True\n", id="no hash"),
+    pytest.param(changed(HEAD, "class Made:\n") + FACTORY, id="a factory"),
+]
+
+
+@pytest.mark.parametrize("code", GOOD)
 def test_what_a_plugin_is_free_to_do(site: Site, code: str) -> None:
     site.install(acme(code))
 
@@ -147,8 +151,16 @@ DOES_NOT_KEEP_THE_CONTRACT = [
     pytest.param(changed("def claims", "async def claims"), "`claims` has to be a plain function", id="async"),
     pytest.param(changed("raise ProjectNotFound", "yield"), "`find` has to be `async def`", id="async generator"),
     pytest.param(changed(ADDRESS, WRAPPER), "`address` is a wrapper", id="wrapper"),
+]
+ONLY_AS_AN_INSTANCE = [
     pytest.param(
         SOURCE + "\n    def __dir__(self):\n        raise OSError('no keyring')\n", "OSError: no", id="unreadable"
+    ),
+    pytest.param(made_by("self.fetch = 3"), "it lacks the hook `fetch`", id="hidden"),
+    pytest.param(
+        changed("def fetch", "def fetsh").replace(HEAD, "class Made:\n") + FACTORY,
+        "there is no hook `fetsh`",
+        id="made by a function",
     ),
 ]
 CANNOT_BE_MADE = [
@@ -190,7 +202,7 @@ def test_a_plugin_that_cannot_be_loaded(site: Site, code: str, original: type[Ba
     assert type(raised.value) is original
 
 
-@pytest.mark.parametrize(("code", "reason"), DOES_NOT_KEEP_THE_CONTRACT)
+@pytest.mark.parametrize(("code", "reason"), [*DOES_NOT_KEEP_THE_CONTRACT, *ONLY_AS_AN_INSTANCE])
 def test_a_source_that_does_not_keep_the_contract(site: Site, code: str, reason: str) -> None:
     site.install(acme(code))
     site.install(other())
@@ -203,6 +215,49 @@ def test_a_source_that_does_not_keep_the_contract(site: Site, code: str, reason:
         load(site, Config(strict=True))
     assert reason in str(raised.value)
     assert raised.value.hint == REMEDY
+
+
+@pytest.mark.parametrize(("code", "reason"), DOES_NOT_KEEP_THE_CONTRACT)
+def test_a_class_that_does_not_keep_the_contract_though_no_source_of_it_is_wanted(
+    site: Site, code: str, reason: str
+) -> None:
+    """Some names may be its own, and which cannot be known."""
+    site.install(acme(code.replace("    default = True\n", "")))
+    site.install(other())
+
+    registry = load(site)
+
+    assert names(registry) == ["other"]
+    assert states(registry) == {"acme": "failed", "other": "loaded"}
+    assert reason in registry.kinds[0].reason
+    assert registry.failures == load(site, configured("acme")).failures
+    assert_told(registry, NOT_KEPT, reason)
+    assert load(site, Config(disabled=frozenset({"acme"}))).failures == ()
+    with pytest.raises(PluginError) as raised:
+        load(site, Config(strict=True))
+    assert reason in str(raised.value)
+    assert raised.value.hint == REMEDY
+
+
+@pytest.mark.parametrize(("code", "reason"), ONLY_AS_AN_INSTANCE)
+def test_what_only_an_instance_shows_is_not_seen_before(site: Site, code: str, reason: str) -> None:
+    site.install(acme(code.replace("default = True", "default = False")))
+
+    assert states(load(site)) == {"acme": "not configured"}
+    assert_told(load(site, configured("acme")), NOT_KEPT, reason)
+
+
+@pytest.mark.parametrize("code", GOOD)
+def test_a_good_class_of_which_no_source_is_wanted(site: Site, code: str) -> None:
+    """Nothing of it is called to find out."""
+    never = "        raise RuntimeError\n"
+    code = code.replace("        self.settings = settings\n", never).replace("        return self.name\n", never)
+    site.install(acme(code))
+
+    registry = load(site, Config(replaced_kinds=frozenset({"acme"}), strict=True))
+
+    assert registry.failures == ()
+    assert states(registry) == {"acme": "not configured"}
 
 
 @pytest.mark.parametrize(("code", "original", "reason"), CANNOT_BE_MADE)
@@ -227,19 +282,19 @@ def test_settings_that_will_not_do(site: Site, code: str, original: type[BaseExc
     registry = load(site)
 
     assert names(registry) == ["other"]
-    assert_told(registry, BAD_SETTINGS, reason)
+    assert_told(registry, BAD_SETTINGS, reason, CORRECTION)
     with pytest.raises(ConfigError) as raised:
         load(site, Config(strict=True))
     assert reason in str(raised.value)
     assert isinstance(raised.value.__cause__, original)
 
 
-def assert_told(registry: Registry, beginning: str, reason: str) -> None:
+def assert_told(registry: Registry, beginning: str, reason: str, remedy: str = REMEDY) -> None:
     """One failure, which says who, of which distribution, why, and how to do without."""
     (failure,) = registry.failures
     assert failure.startswith(beginning), failure
     assert reason in failure, failure
-    assert failure.endswith(f" ({REMEDY})"), failure
+    assert failure.endswith(f" ({remedy})"), failure
 
 
 @pytest.mark.parametrize(
@@ -417,7 +472,9 @@ def test_a_kind_that_is_no_default_is_there_when_it_is_configured(site: Site, de
     site.install(acme(changed("    default = True\n", default)))
 
     assert names(load(site)) == []
+    assert states(load(site)) == {"acme": "not configured"}
     assert names(load(site, configured("corp"))) == ["corp"]
+    assert states(load(site, configured("corp"))) == {"acme": "loaded"}
 
 
 @pytest.mark.parametrize("code", [SOURCE, made_by("raise RuntimeError")])

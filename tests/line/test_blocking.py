@@ -218,6 +218,81 @@ async def test_inside_an_event_loop(scene: Scene) -> None:
     assert wheel.filename == "other-1.0-py3-none-any.whl"
 
 
+# Threads
+
+
+ASKING: dict[str, Callable[[BlockingDatabase], object]] = {
+    **{name: ask for name, ask in QUESTIONS.items() if name not in {"select", "interpreter"}},
+    "wheel": lambda database: database.wheel("acme"),
+    "wheels": lambda database: list(database.wheels(["acme"])),
+}
+
+
+def in_threads(number: int, job: Callable[[], object]) -> list[BaseException | None]:
+    """What `job` raises in each of some threads, which begin it at once."""
+    barrier = threading.Barrier(number, timeout=PATIENCE)
+    raised: list[BaseException | None] = []
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            job()
+            raised.append(None)
+        except Exception as error:  # noqa: BLE001  # it is what is asked for
+            raised.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    return raised
+
+
+@pytest.mark.parametrize("question", ASKING)
+def test_another_thread_is_told_that_it_may_not_ask(scene: Scene, question: str) -> None:
+    scene.warm("acme", "other")
+    with scene.open() as database:
+        database.metadata("acme")
+        (error,) = in_threads(1, lambda: ASKING[question](database))
+        assert database.metadata("acme").cached
+
+    assert isinstance(error, RuntimeError)
+    assert str(error) == "this BlockingDatabase answers another thread: open one in each thread, they share the cache"
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_of_threads_that_ask_at_once_one_is_answered(scene: Scene, warm: bool) -> None:
+    scene.add("acme")
+    if warm:
+        scene.warm("acme")
+    with scene.open() as database:
+        raised = in_threads(4, lambda: database.metadata("acme"))
+
+    assert raised.count(None) == 1
+    assert {str(error).partition(":")[0] for error in raised if error} == {
+        "this BlockingDatabase answers another thread"
+    }
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_another_thread_may_close_it(scene: Scene, warm: bool) -> None:
+    scene.add("acme")
+    if warm:
+        scene.warm("acme")
+    database = scene.open()
+    database.metadata("acme")
+
+    assert in_threads(1, database.close) == [None]
+    assert is_stepped(database)
+
+
+def test_a_thread_other_than_the_one_that_made_it_may_ask(scene: Scene) -> None:
+    scene.add("acme")
+    with scene.open() as database:
+        assert in_threads(1, lambda: database.metadata("acme")) == [None]
+
+
 # What is cold
 
 

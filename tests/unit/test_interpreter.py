@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,26 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from felloe.errors import InterpreterError
-from felloe.interpreter import describe, from_json, key_of, locate, query, to_json
+from felloe.interpreter import (
+    _abis,
+    _ask,
+    _Build,
+    _library,
+    _machine,
+    _tags,
+    describe,
+    from_json,
+    key_of,
+    locate,
+    query,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from felloe.values import Interpreter
 
-OTHERS = ["python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "pypy3"]
-TOO_OLD = ["python2.7", "python3.6", "python3.7", "python3.8"]
+CPYTHONS = [f"python3.{minor}" for minor in range(6, 15)]
+OTHERS = [*CPYTHONS, "pypy3"]
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a program is a shell script here")
 
@@ -37,12 +52,27 @@ class Shelf(dict[str, Any]):
         self[key] = json.loads(json.dumps(document))
 
 
-def installed(name: str) -> Path:
-    """A Python of this machine. One that is on PATH need not run: it may be a shim for what is not installed."""
+def candidates(name: str) -> Iterator[Path]:
+    """Where a Python of this name may be: on PATH, and where pyenv keeps those that it has installed."""
     found = shutil.which(name)
-    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"{name} is not installed")
-    return Path(found)
+    if found is not None:
+        yield Path(found)
+    if "PYENV_ROOT" in os.environ:
+        yield from Path(os.environ["PYENV_ROOT"], "versions").glob(f"{name.removeprefix('python')}*/bin/{name}")
+
+
+@cache
+def runs(path: Path) -> bool:
+    """One that is on PATH need not: it may be a shim for what is not installed."""
+    return subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def installed(name: str) -> Path:
+    """A Python of this machine."""
+    for path in candidates(name):
+        if runs(path):
+            return path
+    pytest.skip(f"{name} is not installed")
 
 
 def script(path: Path, text: str) -> Path:
@@ -169,11 +199,57 @@ class TestQuery:
         assert found.tags[0].startswith(f"{'pp' if 'pypy' in name else 'cp'}{major}{minor}-")
         assert found.version in SpecifierSet(f"=={major}.{minor}.*")
 
-    @pytest.mark.parametrize("name", TOO_OLD)
-    def test_too_old(self, name: str):
-        with pytest.raises(InterpreterError) as caught:
-            query(installed(name))
-        assert "3.9" in caught.value.message + caught.value.hint
+    @pytest.mark.oracle
+    @pytest.mark.parametrize("name", CPYTHONS)
+    def test_packaging_says_the_same_where_it_runs(self, name: str):
+        """What is worked out for an old Python is worked out right for those on which that can be seen."""
+        path = installed(name)
+        told = _ask(path, _library(), 20)
+        if "tags" not in told:
+            pytest.skip("packaging does not run on it")
+        code = "import json, sys; sys.path.insert(0, sys.argv[1]); from packaging import markers\n"
+        code += "print(json.dumps(dict(markers.default_environment())))"
+        markers = subprocess.check_output([path, "-I", "-S", "-B", "-c", code, _library().parent])
+
+        alone = _ask(path, Path("nothing"), 20)
+
+        assert "tags" not in alone
+        assert _tags(path, alone) == told["tags"]
+        assert alone["markers"] == json.loads(markers)
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("python3.6", ["cp36-cp36m-", "cp36-abi3-", "cp36-none-", "cp35-abi3-"]),
+            ("python3.7", ["cp37-cp37m-", "cp37-abi3-", "cp37-none-", "cp36-abi3-"]),
+            ("python3.8", ["cp38-cp38-", "cp38-abi3-", "cp38-none-", "cp37-abi3-"]),
+        ],
+    )
+    def test_tags_of_one_that_packaging_does_not_run_on(self, name: str, expected: list[str]):
+        found, own = query(installed(name)), query(Path(sys.executable))
+        platforms = {tag.rpartition("-")[2] for tag in own.tags}
+        native = [tag for tag in found.tags if tag.startswith("cp") and tag.endswith("-" + own.tags[0].split("-")[2])]
+        assert [tag.rpartition("-")[0] + "-" for tag in native[:4]] == expected
+        assert {tag.rpartition("-")[2] for tag in found.tags} == platforms
+        plain = [tag for tag in found.tags if tag.endswith("-none-any")]
+        assert plain[:2] == [f"cp3{name[-1]}-none-any", f"py3{name[-1]}-none-any"]
+        assert "py39-none-any" not in plain
+
+    @pytest.mark.parametrize(
+        ("release", "flags", "expected"),
+        [
+            ((3, 7), ["pymalloc"], ["cp37m"]),
+            ((3, 7), ["pymalloc", "debug"], ["cp37dm"]),
+            ((3, 7), [], ["cp37"]),
+            ((3, 8), ["pymalloc"], ["cp38"]),
+            ((3, 8), ["pymalloc", "debug"], ["cp38d", "cp38"]),
+            ((3, 13), ["pymalloc", "threaded"], ["cp313t"]),
+            ((3, 13), ["pymalloc", "threaded", "debug"], ["cp313td", "cp313t"]),
+        ],
+    )
+    def test_abis(self, release: tuple[int, int], flags: list[str], expected: list[str]):
+        given = {flag: flag in flags for flag in ("debug", "pymalloc", "threaded")}
+        assert _abis(release, _Build(implementation="cpython", machine="", **given)) == expected
 
     def test_tags_are_those_of_wheels(self, python: Path):
         tag = query(python).tags[0]
@@ -200,6 +276,14 @@ class TestQuery:
         assert {file: file.stat().st_mtime_ns for file in library.rglob(f"*.{tag}.pyc")} == before
 
 
+BUILD = {"implementation": "cpython", "machine": _machine(), "debug": False, "pymalloc": True, "threaded": False}
+
+
+def answering(**facts: Any) -> str:
+    """A script that gives this answer."""
+    return f"echo '{json.dumps(facts)}' > \"$6\""
+
+
 @posix
 class TestNotAPython:
     def refused(self, path: Path, time_limit: float = 20.0) -> str:
@@ -221,8 +305,23 @@ class TestNotAPython:
             ('echo [] > "$6"', "cannot be read"),
             ('head -c 9000000 /dev/zero | tr "\\0" "[" > "$6"', "cannot be read"),
             ('head -c 900000 /dev/zero | tr "\\0" "[" > "$6"', "cannot be read"),
-            ('echo "{\\"version\\": \\"3.8.1\\"}" > "$6"', "is Python 3.8.1"),
-            ('echo "{\\"tags\\": 1}" > "$6"', "cannot be right"),
+            (answering(version="3.5.1"), "is Python 3.5.1; felloe can ask 3.6 and newer"),
+            (answering(version="2.7.18", tags=["py27-none-any"]), "is Python 2.7.18; felloe can ask 3.6 and newer"),
+            (answering(tags=1), "cannot be right: its version is not X.Y.Z"),
+            (answering(version="3.8"), "cannot be right: its version is not X.Y.Z"),
+            (answering(version=[3, 8, 1]), "cannot be right: its version is not X.Y.Z"),
+            (answering(version="3.9.1", tags=1), "cannot be right: the path"),
+            (answering(version="3.8.1"), "cannot be right: it tells neither its tags nor its build"),
+            (answering(version="3.8.1", build=BUILD | {"colour": 1}), "it tells neither its tags nor its build"),
+            (answering(version="3.8.1", build=BUILD), "cannot be right: the path"),
+            (
+                answering(version="3.8.16", build=BUILD | {"implementation": "pypy"}),
+                "is Python 3.8.16; felloe can ask one this old if it is CPython, and this is pypy",
+            ),
+            (
+                answering(version="3.8.18", build=BUILD | {"machine": "i686, 32 bit, no glibc"}),
+                f"if it is for what felloe runs on ({_machine()}), and this is for i686, 32 bit, no glibc",
+            ),
             ('mkfifo "$6"', "did not answer"),
         ],
     )
@@ -292,6 +391,40 @@ class TestDescribe:
     def test_not_there(self, tmp_path: Path):
         with pytest.raises(InterpreterError):
             describe(tmp_path / "gone", Shelf(), {})
+
+    @posix
+    @pytest.mark.parametrize("found", ["gone", "is no Python"])
+    @pytest.mark.parametrize(
+        ("variable", "given"),
+        [
+            ("VIRTUAL_ENV", None),
+            ("CONDA_PREFIX", None),
+            ("FELLOE_PYTHON", "whole"),
+            ("FELLOE_PYTHON", "relative"),
+            (None, "whole"),
+        ],
+    )
+    def test_a_hint_names_the_variable_that_led_there(
+        self, tmp_path: Path, found: str, variable: str | None, given: str | None
+    ):
+        path = tmp_path / "env"
+        if found != "gone":
+            (path / "bin").mkdir(parents=True)
+            script(path / "bin" / "python", "exit 1")
+        environ = {"VIRTUAL_ENV": "/another", "FELLOE_PYTHON": "/another"} if variable is None else {}
+        if variable is not None:
+            environ[variable] = "./env" if given == "relative" else str(path)
+
+        with pytest.raises(InterpreterError) as caught:
+            describe(path if given else None, Shelf(), environ)
+
+        last = "with `--python`" if variable is None else f"with `--python`, or correct `{variable}`, which led here"
+        assert caught.value.hint.endswith(f"give the path of a Python 3.6 or newer, or of an environment, {last}")
+
+    def test_a_bare_name_of_the_environment(self):
+        with pytest.raises(InterpreterError) as caught:
+            describe(Path("no-such-python"), Shelf(), {"PATH": os.defpath, "FELLOE_PYTHON": "no-such-python"})
+        assert "correct `FELLOE_PYTHON`" in caught.value.hint
 
 
 class TestKey:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from felloe.assembly import Database
@@ -27,7 +28,10 @@ Item = str | Request | Dist
 
 
 class BlockingDatabase:
-    """The same names as `Database`, without `await`. Use it in `with`, from one thread."""
+    """The same names as `Database`, without `await`. Use it in `with`.
+
+    It answers the thread that asks first and no other, which gets RuntimeError. Any thread may close it.
+    """
 
     def __init__(self, config: Config | None = None, *, reporter: Reporter | None = None, **options: Any) -> None:
         """`options` are those of Database."""
@@ -35,6 +39,7 @@ class BlockingDatabase:
         self.database = Database(config, reporter=self._held, **options)
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
+        self._owner: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +91,7 @@ class BlockingDatabase:
         answer: Callable[[Item], Coroutine[Any, Any, Any]],
         batch: Callable[[list[Item]], AsyncGenerator[Outcome, None]],
     ) -> Iterator[Outcome]:
+        self._check_thread()
         cold: list[Item] = []
         for item in items:
             try:
@@ -106,9 +112,16 @@ class BlockingDatabase:
                 portal.call(outcomes.aclose)
 
     def _finish(self, coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        self._check_thread()
         with suppress(NotSteppable):
             return self._step(coroutine)
         return _call(self._running(), coroutine)
+
+    def _check_thread(self) -> None:
+        if self._owner.setdefault("thread", get_ident()) != get_ident():  # of two that come at once, one is the first
+            raise RuntimeError(
+                "this BlockingDatabase answers another thread: open one in each thread, they share the cache"
+            )
 
     def _step(self, coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if _event_loop_runs():

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -44,6 +43,8 @@ async def run_command(
     much; then, and on cancellation, its process group is killed.
     """
     await work()
+    from subprocess import DEVNULL
+
     import anyio
 
     name = Path(argv[0]).name

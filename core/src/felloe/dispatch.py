@@ -10,6 +10,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from attrs import frozen
+
 from felloe.errors import ContractError, FelloeError, PluginError
 from felloe.registry import Instance, told_by
 from felloe.stepping import NotSteppable
@@ -57,55 +59,82 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
 }
 
 
+@frozen
+class _Call:
+    """What errors name: which hook of which source, and of which distribution where it is called for one."""
+
+    source: Instance
+    hook: str
+    dist: Dist | None = None
+
+    def __str__(self) -> str:
+        return f"`{self.hook}`" if self.dist is None else f"`{self.hook}` for `{self.dist.filename}`"
+
+    @property
+    def payload(self) -> dict[str, str]:
+        about = {} if self.dist is None else {"filename": self.dist.filename}
+        return {"source": self.source.name, "hook": self.hook, **about}
+
+    @property
+    def authors(self) -> str:
+        return " ".join(self.source.kind.distribution)
+
+
 def claims(source: Instance, request: Request) -> Claim | None:
     """Raises PluginError and ContractError, as every function here."""
-    claim: Claim | None = _call(source, "claims", request=request)
-    _check(source, "claims", claim, Claim | None)
+    call = _Call(source, "claims")
+    claim: Claim | None = _perform(call, request=request)
+    _check(call, claim, Claim | None)
     return claim
 
 
 def address(source: Instance) -> str:
-    text: str = _call(source, "address")
-    _check(source, "address", text, str)
+    call = _Call(source, "address")
+    text: str = _perform(call)
+    _check(call, text, str)
     return text
 
 
 async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dist]:
     """All of them name this source and are frozen Dists."""
-    found: Sequence[Dist] = await _await(source, "find", request=request, ctx=ctx)
-    _check(source, "find", found, Sequence)
-    with _blaming(source, "find"):
+    call = _Call(source, "find")
+    found: Sequence[Dist] = await _await(call, request=request, ctx=ctx)
+    _check(call, found, Sequence)
+    with _blaming(call):
         dists = tuple(found)
     for dist in dists:
         if not isinstance(dist, Dist):
-            raise _broken(source, "find", f"{type(dist).__name__}, not Dist")
+            raise _broken(call, f"{type(dist).__name__}, not Dist")
         if dist.source != source.name:
-            raise _broken(source, "find", f"a Dist of source `{dist.source}`, not `{source.name}`")
-    _check_fields(source, "find", Dist, dists)
+            raise _broken(call, f"a Dist of source `{dist.source}`, not `{source.name}`")
+    _check_fields(call, Dist, dists)
     if unknown := {dist.kind for dist in dists} - KINDS:
-        raise _broken(source, "find", f"a Dist of the kind `{min(unknown)}`")
+        raise _broken(call, f"a Dist of the kind `{min(unknown)}`")
     return dists
 
 
 def cache_key(source: Instance, dist: Dist) -> CacheKey:
     # Of the thousands that `find` may give, the locator of this one will be stored.
-    _check_json(source, "find", "locator", dist.locator)
-    key: CacheKey = _call(source, "cache_key", dist=dist)
-    _check(source, "cache_key", key, CacheKey)
+    _check_json(_Call(source, "find", dist), "locator", dist.locator)
+    call = _Call(source, "cache_key", dist)
+    key: CacheKey = _perform(call, dist=dist)
+    _check(call, key, CacheKey)
     return key
 
 
 async def check_freshness(source: Instance, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
-    verdict: Fresh | Stale = await _await(source, "check_freshness", dist=dist, entry=entry, ctx=ctx)
-    _check(source, "check_freshness", verdict, Fresh | Stale)
+    call = _Call(source, "check_freshness", dist)
+    verdict: Fresh | Stale = await _await(call, dist=dist, entry=entry, ctx=ctx)
+    _check(call, verdict, Fresh | Stale)
     if isinstance(verdict, Stale) and verdict.fetched is not None:
-        _check_fetched(source, "check_freshness", verdict.fetched, ctx)
+        _check_fetched(call, verdict.fetched, ctx)
     return verdict
 
 
 async def fetch(source: Instance, dist: Dist, ctx: Context) -> Fetched:
-    fetched: Fetched = await _await(source, "fetch", dist=dist, ctx=ctx)
-    _check_fetched(source, "fetch", fetched, ctx)
+    call = _Call(source, "fetch", dist)
+    fetched: Fetched = await _await(call, dist=dist, ctx=ctx)
+    _check_fetched(call, fetched, ctx)
     return fetched
 
 
@@ -113,58 +142,59 @@ async def metadata(source: Instance, dist: Dist, ctx: Context) -> RawMetadata | 
     """None also where the source has no such hook."""
     if "metadata" not in source.hooks:
         return None
-    raw: RawMetadata | None = await _await(source, "metadata", dist=dist, ctx=ctx)
-    _check(source, "metadata", raw, RawMetadata | None)
+    call = _Call(source, "metadata", dist)
+    raw: RawMetadata | None = await _await(call, dist=dist, ctx=ctx)
+    _check(call, raw, RawMetadata | None)
     if raw is not None and raw.rung not in SHORT_CUTS:
-        raise _broken(source, "metadata", f"the rung `{raw.rung}`, not {' or '.join(sorted(SHORT_CUTS))}")
+        raise _broken(call, f"the rung `{raw.rung}`, not {' or '.join(sorted(SHORT_CUTS))}")
     return raw
 
 
-def _call(source: Instance, hook: str, **arguments: Any) -> Any:
-    implementation = source.hooks[hook]
-    with _blaming(source, hook):
+def _perform(call: _Call, **arguments: Any) -> Any:
+    implementation = call.source.hooks[call.hook]
+    with _blaming(call):
         return implementation.function(*(arguments[name] for name in implementation.argnames))
 
 
-async def _await(source: Instance, hook: str, **arguments: Any) -> Any:
-    with _blaming(source, hook):
-        return await _call(source, hook, **arguments)
+async def _await(call: _Call, **arguments: Any) -> Any:
+    with _blaming(call):
+        return await _perform(call, **arguments)
 
 
 @contextmanager
-def _blaming(source: Instance, hook: str) -> Iterator[None]:
+def _blaming(call: _Call) -> Iterator[None]:
     """What a plugin raises becomes a PluginError; our own errors, cancellation and exits pass."""
     try:
         yield
     except (FelloeError, NotSteppable):
         raise
     except Exception as error:
-        raise _failed(source, hook, error) from error
+        raise _failed(call, error) from error
 
 
-def _check(source: Instance, hook: str, value: object, expected: type | UnionType) -> None:
+def _check(call: _Call, value: object, expected: type | UnionType) -> None:
     if not isinstance(value, expected):
-        raise _broken(source, hook, f"{type(value).__name__}, not {_name_of(expected)}")
+        raise _broken(call, f"{type(value).__name__}, not {_name_of(expected)}")
     if type(value) in FIELDS:
-        _check_fields(source, hook, type(value), [value])
+        _check_fields(call, type(value), [value])
     if isinstance(value, Fresh | Fetched | RawMetadata):
-        _check_json(source, hook, "validators", value.validators)
+        _check_json(call, "validators", value.validators)
 
 
-def _check_fields(source: Instance, hook: str, cls: type, values: Sequence[object]) -> None:
+def _check_fields(call: _Call, cls: type, values: Sequence[object]) -> None:
     """The fields of `values`, all of class `cls`. An index may list thousands: each type is looked at once."""
     for field, expected in FIELDS[cls].items():
         for given in dict.fromkeys(map(type, map(attrgetter(field), values))):
             if not issubclass(given, expected):
                 what = f"a {cls.__name__} whose `{field}` is {given.__name__}, not {_name_of(expected)}"
-                raise _broken(source, hook, what)
+                raise _broken(call, what)
 
 
-def _check_json(source: Instance, hook: str, field: str, value: Mapping[str, Json]) -> None:
+def _check_json(call: _Call, field: str, value: Mapping[str, Json]) -> None:
     try:
         json.dumps(dict(value), default=_redacted)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _broken(source, hook, f"`{field}` that cannot be written as JSON: {error}") from error
+        raise _broken(call, f"`{field}` that cannot be written as JSON: {error}") from error
 
 
 def _redacted(value: object) -> str:
@@ -173,37 +203,31 @@ def _redacted(value: object) -> str:
     raise TypeError(f"there is a value of type {type(value).__name__}")
 
 
-def _check_fetched(source: Instance, hook: str, fetched: Fetched, ctx: Context) -> None:
+def _check_fetched(call: _Call, fetched: Fetched, ctx: Context) -> None:
     """The core moves the file into the cache: it has to be one that the source was free to make."""
-    _check(source, hook, fetched, Fetched)
-    with _blaming(source, hook):
+    _check(call, fetched, Fetched)
+    with _blaming(call):
         is_inside = fetched.path.resolve().is_relative_to(ctx.scratch.resolve())
         is_link = fetched.path.is_symlink()
     if is_link or not is_inside:
-        raise _broken(source, hook, "a path that is a link, or outside the scratch folder it was given")
+        raise _broken(call, "a path that is a link, or outside the scratch folder it was given")
 
 
 def _name_of(expected: type | UnionType) -> str:
     return expected.__name__ if isinstance(expected, type) else str(expected).replace("felloe.values.", "")
 
 
-def _failed(source: Instance, hook: str, error: Exception) -> PluginError:
+def _failed(call: _Call, error: Exception) -> PluginError:
     return PluginError(
-        f"source `{source.name}` failed in `{hook}`: {told_by(error)}",
-        hint=f"report it to the authors of {_authors(source)}; FELLOE_STRICT=1 shows where it happened",
-        source=source.name,
-        hook=hook,
+        f"source `{call.source.name}` failed in {call}: {told_by(error)}",
+        hint=f"report it to the authors of {call.authors}; FELLOE_STRICT=1 shows where it happened",
+        **call.payload,
     )
 
 
-def _broken(source: Instance, hook: str, what: str) -> ContractError:
+def _broken(call: _Call, what: str) -> ContractError:
     return ContractError(
-        f"source `{source.name}` gave back from `{hook}`: {what}",
-        hint=f"report it to the authors of {_authors(source)}",
-        source=source.name,
-        hook=hook,
+        f"source `{call.source.name}` gave back from {call}: {what}",
+        hint=f"report it to the authors of {call.authors}",
+        **call.payload,
     )
-
-
-def _authors(source: Instance) -> str:
-    return " ".join(source.kind.distribution)

@@ -1,7 +1,8 @@
 """The Python asked about: which one it is, and its tags (PEP 425) and marker values (PEP 508).
 
 felloe answers for an interpreter that need not be the one it runs on, and that may have nothing installed. Such a one
-is asked in a process of its own, with our `packaging` and nothing else of ours; the answer is worth remembering.
+is asked in a process of its own, with our `packaging` and nothing else of ours; the answer is worth remembering. An old
+one on which our `packaging` does not run says how it was built, and its tags are worked out here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import stat
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,32 +24,77 @@ from felloe.values import Interpreter, Json
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["TIME_LIMIT", "Remembered", "describe", "from_json", "identity", "key_of", "locate", "query", "to_json"]
 
 TIME_LIMIT = 30.0  # seconds
 MAX_ANSWER_BYTES = 1024 * 1024
-OLDEST = "3.9"  # the oldest that our packaging runs on
+OLDEST = (3, 6)  # the system's Python of Linux distributions that are still maintained
 
 _IN_ENVIRONMENT = ("Scripts/python.exe", "python.exe") if os.name == "nt" else ("bin/python", "bin/python3")
-_GIVE_ONE = f"Give the path of a Python {OLDEST} or newer, or of an environment, with `--python`."
+_ENVIRONMENTS = ("VIRTUAL_ENV", "CONDA_PREFIX")  # variables; the first that is set names the active environment
+_GIVE_ONE = "give the path of a Python {}.{} or newer, or of an environment, with `--python`".format(*OLDEST)
 
 # Runs in the interpreter asked, so it has to be readable for an old one. The answer goes into a file, because wrappers
-# print what they like. Our packaging is loaded by its path: nothing else that lies beside it becomes importable.
+# print what they like. Our packaging is loaded by its path: nothing else that lies beside it becomes importable. The
+# marker values are those of PEP 508; how the build is found out is that of packaging.tags.
 _SCRIPT = """
-import json, os, sys
-answer, folder, oldest = sys.argv[1:]
-facts = {"version": "%d.%d.%d" % sys.version_info[:3], "path": sys.executable or ""}
-if sys.version_info[:2] >= tuple(int(part) for part in oldest.split(".")):
+import json, os, platform, struct, sys, sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
+answer, folder = sys.argv[1:]
+
+def full_version(info):
+    kind = "" if info.releaselevel == "final" else info.releaselevel[0] + str(info.serial)
+    return "%d.%d.%d%s" % (info.major, info.minor, info.micro, kind)
+
+def machine():
+    architecture = sysconfig.get_platform() if os.name == "nt" else platform.machine()
+    has_glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ())
+    c_library = os.confstr("CS_GNU_LIBC_VERSION") if has_glibc else "no glibc"
+    return "%s, %d bit, %s" % (architecture, 8 * struct.calcsize("P"), c_library)
+
+def is_debug():
+    flag = sysconfig.get_config_var("Py_DEBUG")
+    return bool(flag) if flag is not None else hasattr(sys, "gettotalrefcount") or "_d.pyd" in EXTENSION_SUFFIXES
+
+def tags():
     from importlib.util import module_from_spec, spec_from_file_location
     start = os.path.join(folder, "__init__.py")
     spec = spec_from_file_location("packaging", start, submodule_search_locations=[folder])
     sys.modules["packaging"] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules["packaging"])
-    from packaging import markers, tags
-    facts["tags"] = [str(tag) for tag in tags.sys_tags()]
-    facts["markers"] = dict(markers.default_environment())
+    from packaging import tags
+    return [str(tag) for tag in tags.sys_tags()]
+
+facts = {
+    "path": sys.executable or "",
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "markers": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full_version(sys.implementation.version),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
+    "build": {
+        "implementation": sys.implementation.name,
+        "machine": machine(),
+        "debug": is_debug(),
+        "pymalloc": sysconfig.get_config_var("WITH_PYMALLOC") in (None, 1),
+        "threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    },
+}
+try:
+    facts["tags"] = tags()
+except Exception:  # packaging does not run on every Python
+    pass
 with open(answer, "w") as file:
     json.dump(facts, file)
 """
@@ -68,11 +115,13 @@ def describe(python: Path | None, remembered: Remembered, environ: Mapping[str, 
 
     May start a process and wait for it. Raises InterpreterError.
     """
-    path = locate(python, environ)
-    key = key_of(path)
-    known = _known(remembered.get(key), path)
-    if known is not None:
-        return known
+    with _naming(_variable(python, environ)):
+        path = locate(python, environ)
+        key = key_of(path)
+        return _known(remembered.get(key), path) or _asked(path, key, remembered)
+
+
+def _asked(path: Path, key: str, remembered: Remembered) -> Interpreter:
     interpreter = query(path)
     if interpreter.path == path:  # what only leads to an interpreter may lead to another one tomorrow
         remembered.set(key, to_json(interpreter))
@@ -87,6 +136,17 @@ def _known(document: Json, path: Path) -> Interpreter | None:
     return interpreter if interpreter.path == path else None
 
 
+@contextmanager
+def _naming(variable: str | None) -> Iterator[None]:
+    """Has the hint of an error name the environment variable that led to the interpreter."""
+    try:
+        yield
+    except InterpreterError as error:
+        if variable is not None:
+            error.hint += f", or correct `{variable}`, which led here"
+        raise
+
+
 # Which one
 
 
@@ -98,12 +158,19 @@ def locate(python: Path | None, environ: Mapping[str, str]) -> Path:
     """
     if python is not None:
         return _program(_on_path(python, environ), "the Python")
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        if environ.get(variable):
-            return _program(Path(environ[variable]), f"the active environment (`{variable}`)")
+    if variable := _variable(None, environ):
+        return _program(Path(environ[variable]), f"the active environment (`{variable}`)")
     if not sys.executable:
         raise InterpreterError("the Python that runs felloe does not know its own path", hint=_GIVE_ONE)
     return Path(sys.executable)
+
+
+def _variable(python: Path | None, environ: Mapping[str, str]) -> str | None:
+    """The environment variable that names the interpreter; None where an option does, or nothing."""
+    if python is None:
+        return next((name for name in _ENVIRONMENTS if environ.get(name)), None)
+    written = Path(environ.get("FELLOE_PYTHON", "")).parts  # `python` is that, perhaps below the current folder
+    return "FELLOE_PYTHON" if written and python.parts[-len(written) :] == written else None
 
 
 def _on_path(python: Path, environ: Mapping[str, str]) -> Path:
@@ -147,12 +214,9 @@ def query(path: Path, *, time_limit: float = TIME_LIMIT) -> Interpreter:
     """
     if _is_running(path):
         return _myself(path)
-    facts = _ask(path, time_limit)
-    if "tags" not in facts:
-        message = f"`{path}` is Python {facts.get('version')}; felloe can ask {OLDEST} and newer"
-        raise InterpreterError(message, hint=_GIVE_ONE, path=str(path))
+    facts = _ask(path, _library(), time_limit)
     try:
-        interpreter = from_json(facts)
+        interpreter = from_json({**facts, "tags": _tags(path, facts)})
     except ValueError as error:
         raise _not_a_python(path, f"gave an answer that cannot be right: {error}") from error
     return interpreter if _is_elsewhere(interpreter.path, path) else attrs.evolve(interpreter, path=path)
@@ -188,16 +252,20 @@ def _myself(path: Path) -> Interpreter:
     )
 
 
-def _ask(path: Path, time_limit: float) -> dict[str, Json]:
-    import tempfile
-
+def _library() -> Path:
     import packaging
 
-    library = str(Path(packaging.__file__).parent)
+    return Path(packaging.__file__).parent
+
+
+def _ask(path: Path, library: Path, time_limit: float) -> dict[str, Json]:
+    """What the script tells; with `tags` where the packaging in the folder `library` runs there."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="felloe-", ignore_cleanup_errors=True) as folder:
         answer = Path(folder, "answer.json")
         # -I and -S: nothing of its environment; -B: no byte code beside our packaging
-        code = _run([str(path), "-I", "-S", "-B", "-c", _SCRIPT, str(answer), library, OLDEST], time_limit)
+        code = _run([str(path), "-I", "-S", "-B", "-c", _SCRIPT, str(answer), str(library)], time_limit)
         if code != 0:
             raise _not_a_python(path, f"ended with exit code {code} when it was asked")
         return _read(answer, path)
@@ -249,8 +317,84 @@ def _read(answer: Path, path: Path) -> dict[str, Json]:
 
 
 def _not_a_python(path: Path, reason: str) -> InterpreterError:
-    hint = f"Run `{path} -I -c pass` to see what is wrong. {_GIVE_ONE}"
+    hint = f"run `{path} -I -c pass` to see what is wrong, or {_GIVE_ONE}"
     return InterpreterError(f"`{path}` {reason}", hint=hint, path=str(path))
+
+
+# Its tags
+
+
+@attrs.frozen(kw_only=True)
+class _Build:
+    """What the tags of an interpreter follow from, beside its version."""
+
+    implementation: str
+    machine: str
+    debug: bool
+    pymalloc: bool
+    threaded: bool
+
+
+def _tags(path: Path, facts: dict[str, Json]) -> Json:
+    """Those that it told, else those that its build makes. Raises InterpreterError; ValueError for odd facts."""
+    release = _release(facts.get("version"))
+    if release < OLDEST:
+        raise _refused(path, facts, "felloe can ask {}.{} and newer".format(*OLDEST))
+    if "tags" in facts:
+        return facts["tags"]
+    try:
+        build = _Build(**facts["build"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("it tells neither its tags nor its build") from error
+    if build.implementation != "cpython":
+        raise _refused(path, facts, f"felloe can ask one this old if it is CPython, and this is {build.implementation}")
+    if build.machine != _machine():
+        why = f"felloe can ask one this old if it is for what felloe runs on ({_machine()}), and this is for "
+        raise _refused(path, facts, why + build.machine)
+    return _made_tags(release, build)
+
+
+def _release(version: Json) -> tuple[int, int]:
+    try:
+        major, minor, _ = map(int, version.split("."))
+    except (AttributeError, ValueError) as error:
+        raise ValueError("its version is not X.Y.Z") from error
+    return major, minor
+
+
+def _refused(path: Path, facts: dict[str, Json], why: str) -> InterpreterError:
+    return InterpreterError(f"`{path}` is Python {facts['version']}; {why}", hint=_GIVE_ONE, path=str(path))
+
+
+def _machine() -> str:
+    """All that platform tags depend on, in the words of the script."""
+    import platform
+    import struct
+    import sysconfig
+
+    architecture = sysconfig.get_platform() if os.name == "nt" else platform.machine()
+    return f"{architecture}, {8 * struct.calcsize('P')} bit, {_glibc() or 'no glibc'}"
+
+
+def _made_tags(release: tuple[int, int], build: _Build) -> list[str]:
+    """As `packaging.tags.sys_tags` of a CPython on this machine, whichever version it is."""
+    from packaging.tags import compatible_tags, cpython_tags, platform_tags
+
+    platforms = list(platform_tags())
+    abis = _abis(release, build)
+    tags = [
+        *cpython_tags(release, abis, platforms),
+        *compatible_tags(release, "cp{}{}".format(*release), platforms),
+    ]
+    return [str(tag) for tag in tags]
+
+
+def _abis(release: tuple[int, int], build: _Build) -> list[str]:
+    """As `packaging.tags` has them: `m` is gone since 3.8, which since then loads what is not for debugging, too."""
+    plain = "cp{}{}".format(*release) + ("t" if build.threaded else "")
+    if release < (3, 8):
+        return [plain + ("d" if build.debug else "") + ("m" if build.pymalloc else "")]
+    return [f"{plain}d", plain] if build.debug else [plain]
 
 
 # Remembering
@@ -319,5 +463,10 @@ def _system() -> list[str]:
     if sys.platform == "win32":
         return [str(part) for part in sys.getwindowsversion()[:3]]
     system = os.uname()
-    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
-    return [system.sysname, system.release, system.version, system.machine, libc or ""]
+    return [system.sysname, system.release, system.version, system.machine, _glibc()]
+
+
+def _glibc() -> str:
+    """As `glibc 2.36`; "" where there is another C library."""
+    names = getattr(os, "confstr_names", ())  # not on Windows
+    return (os.confstr("CS_GNU_LIBC_VERSION") or "") if "CS_GNU_LIBC_VERSION" in names else ""

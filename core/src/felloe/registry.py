@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from felloe.config import SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
@@ -27,7 +27,11 @@ Factory = Callable[[str, Mapping[str, Any]], object]
 
 @frozen(kw_only=True)
 class Kind:
-    """One installed plugin. `state` is `loaded`, `failed` (with a `reason`) or `disabled`."""
+    """One installed plugin. `state` is `loaded`, `not configured`, `failed` (with a `reason`) or `disabled`.
+
+    `not configured` is one that is loaded where no source of it is wanted. One that failed has a `factory` where it can
+    be loaded, but does not keep the contract.
+    """
 
     name: str
     entry_point: EntryPoint
@@ -77,11 +81,13 @@ def load_registry(config: Config, found: Iterable[EntryPoint] | None = None) -> 
     `found` are the entry points (default: those of the environment). With `config.strict` the first failure is raised,
     with what a plugin raised as it is, or as the cause.
     """
-    kinds = tuple(_load_kinds(_entry_points() if found is None else found, config))
+    loaded = tuple(_load_kinds(_entry_points() if found is None else found, config))
+    wanted = tuple(_wanted(config, loaded))
+    kinds = tuple(_without_sources(loaded, wanted, strict=config.strict))
     failures = [_failure(kind) for kind in kinds if kind.state == "failed"]
     instances = []
     names: set[str] = set()
-    for settings in _wanted(config, kinds):
+    for settings in wanted:
         try:
             _check_name(settings, names)
             instances.append(_make(settings, _kind_of(settings, kinds)))
@@ -156,6 +162,24 @@ def _wanted(config: Config, kinds: Sequence[Kind]) -> Iterable[SourceSettings]:
             yield SourceSettings(name=kind.name, kind=kind.name, settings={}, origin="default")
 
 
+def _without_sources(kinds: Iterable[Kind], wanted: Iterable[SourceSettings], *, strict: bool) -> Iterable[Kind]:
+    """The kinds, where one that is loaded and of which no source is wanted is `not configured`, or `failed`."""
+    names = {settings.kind for settings in wanted}
+    for kind in kinds:
+        yield kind if kind.state != "loaded" or kind.name in names else _without_source(kind, strict=strict)
+
+
+def _without_source(kind: Kind, *, strict: bool) -> Kind:
+    """Judged by its class, as no source of it will be: a name might be its own, if only it kept the contract."""
+    try:
+        _check_class(kind)
+    except PluginError as error:
+        if strict:
+            raise
+        return evolve(kind, state="failed", reason=error.payload["reason"])
+    return evolve(kind, state="not configured")
+
+
 def _kind_of(settings: SourceSettings, kinds: Sequence[Kind]) -> Kind:
     for kind in kinds:
         if kind.name == settings.kind:
@@ -180,19 +204,37 @@ def _make(settings: SourceSettings, kind: Kind) -> Instance:
     """The instance that `settings` describe, checked. Raises ConfigError or PluginError."""
     if kind.factory is None:
         raise PluginError(f"source `{settings.name}` is not there", hint=f"its kind `{kind.name}` cannot be loaded")
-    hint = _how_to_disable(kind.name)
     try:
         source = kind.factory(settings.name, dict(settings.settings))
     except (FelloeError, TypeError, ValueError, KeyError) as error:
         reason = f"the settings of {_what(settings, kind)} will not do: {told_by(error)}"
-        raise ConfigError(f"{settings.origin}: {reason}" if settings.origin else reason, hint=hint) from error
+        where = f"{settings.origin}: " if settings.origin else ""
+        raise ConfigError(f"{where}{reason}", hint=f"correct them, or {_how_to_disable(kind.name)}") from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{_what(settings, kind)} cannot be made: {told_by(error)}", hint=hint) from error
+        raise PluginError(
+            f"{_what(settings, kind)} cannot be made: {told_by(error)}", hint=_how_to_mend(kind.name)
+        ) from error
     return Instance(name=settings.name, kind=kind, hooks=_hooks_of(source, kind))
 
 
 def _what(settings: SourceSettings, kind: Kind) -> str:
     return f"source `{settings.name}` of {' '.join(kind.distribution)}"
+
+
+def _check_class(kind: Kind) -> None:
+    """Raises PluginError, as `_hooks_of`. What is not a class can only be judged by the sources that it makes."""
+    if inspect.isclass(kind.factory):
+        _hooks_of(_with_hooks_of(kind.factory, kind), kind)
+
+
+def _with_hooks_of(cls: type, kind: Kind) -> object:
+    """An object that has the hooks of an instance of `cls` and nothing else: no code of the plugin is run."""
+    manager = pluggy.PluginManager("felloe")
+    try:
+        names = [name for name in dir(cls) if manager.parse_hookimpl_opts(cls, name) is not None]
+        return type(cls.__name__, (), {name: inspect.getattr_static(cls, name) for name in names})()
+    except Exception as error:  # before 1.7, pluggy asks for every value
+        raise _not_kept(kind, told_by(error)) from error
 
 
 def _hooks_of(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:
@@ -236,14 +278,20 @@ def _check_signature(kind: Kind, name: str, implementation: pluggy.HookImpl) -> 
 def _not_kept(kind: Kind, reason: str) -> PluginError:
     return PluginError(
         f"source `{kind.name}` of {' '.join(kind.distribution)} does not keep the contract: {reason}",
-        hint=_how_to_disable(kind.name),
+        hint=_how_to_mend(kind.name),
+        reason=reason,
     )
 
 
 def _failure(kind: Kind) -> str:
     what = f"source `{kind.name}` of {' '.join(kind.distribution)}"
-    return f"{what} cannot be loaded: {kind.reason} ({_how_to_disable(kind.name)})"
+    fault = "cannot be loaded" if kind.factory is None else "does not keep the contract"
+    return f"{what} {fault}: {kind.reason} ({_how_to_mend(kind.name)})"
+
+
+def _how_to_mend(name: str) -> str:
+    return f"mend or uninstall it, or {_how_to_disable(name)}"
 
 
 def _how_to_disable(name: str) -> str:
-    return f"uninstall it, mend it, or set FELLOE_DISABLE={name}"
+    return f"do without all sources of kind `{name}`: FELLOE_DISABLE={name}"

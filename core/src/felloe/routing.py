@@ -79,7 +79,7 @@ def _only(request: Request, best: Sequence[Claimed]) -> Route:
 def _how_to_settle(request: Request, source: Instance) -> str:
     """A pin is for names: of two sources for one kind of direct reference, one has to go."""
     if request.url is not None or request.path is not None:
-        return f"uninstall one of them, or set FELLOE_DISABLE={source.kind.name}"
+        return f"uninstall one of them, or do without all sources of kind `{source.kind.name}`: FELLOE_DISABLE={source.kind.name}"
     return f'say which one, under [tool.felloe.pins] in pyproject.toml: "{request.name}" = "{source.name}"'
 
 
@@ -93,7 +93,7 @@ def _refuse_going_round(request: Request, pin: str | None) -> None:
 
 
 def _nobody(request: Request, registry: Registry) -> SourceError:
-    what, hint = "a name", "no index is configured: leave out --no-index, or install felloe-pypi"
+    what, hint = "a name", "no index is configured: leave out --no-index and FELLOE_DISABLE, or install felloe-pypi"
     if request.url is not None or request.path is not None:
         what = f"a URL of scheme `{request.url.scheme}`" if request.url else "a path"
         hint = "install the plugin for it; `felloe sources` lists what is installed"

@@ -44,7 +44,12 @@ def _instance(instance: Instance) -> dict[str, Any]:
 def _not_there(registry: Registry) -> list[dict[str, Any]]:
     """The kinds of which there is no instance: not configured, disabled, or failed."""
     used = {instance.kind.name for instance in registry.instances}
-    return [_kind(kind) for kind in registry.kinds if kind.name not in used]
+    return [_kind(kind) | _why_none(kind) for kind in registry.kinds if kind.name not in used]
+
+
+def _why_none(kind: Kind) -> dict[str, str]:
+    """The kind itself is good where a source of it failed; that one is told of as a failure."""
+    return {"state": "failed", "reason": "no source of it could be made"} if kind.state == "loaded" else {}
 
 
 def _kind(kind: Kind) -> dict[str, Any]:
