@@ -79,7 +79,8 @@ def _only(request: Request, best: Sequence[Claimed]) -> Route:
 def _how_to_settle(request: Request, source: Instance) -> str:
     """A pin is for names: of two sources for one kind of direct reference, one has to go."""
     if request.url is not None or request.path is not None:
-        return f"uninstall one of them, or do without all sources of kind `{source.kind.name}`: FELLOE_DISABLE={source.kind.name}"
+        kind = source.kind.name
+        return f"uninstall one of them, or do without all sources of kind `{kind}`: FELLOE_DISABLE={kind}"
     return f'say which one, under [tool.felloe.pins] in pyproject.toml: "{request.name}" = "{source.name}"'
 
 

@@ -360,8 +360,8 @@ class Context(Protocol):
     async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 
-        `size` is that of the file in bytes, where it is known; it saves one request. Where the host sends the whole file
-        instead, that is what `download` of the same URL gives next.
+        `size` is that of the file in bytes, where it is known; it saves one request. Where the host sends the whole
+        file instead, that is what `download` of the same URL gives next.
         """
         ...
 
