@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from felloe.errors import (
         AmbiguousSourceError,
         ArchiveError,
+        BuildError,
         BuildNeededError,
         CacheError,
         ConfigError,
@@ -44,6 +45,7 @@ _MODULES = {
     "felloe.errors": [
         "AmbiguousSourceError",
         "ArchiveError",
+        "BuildError",
         "BuildNeededError",
         "CacheError",
         "ConfigError",
@@ -72,6 +74,7 @@ __all__ = [
     "Answer",
     "ArchiveError",
     "BlockingDatabase",
+    "BuildError",
     "BuildNeededError",
     "CacheError",
     "Config",

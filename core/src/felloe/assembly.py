@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from felloe.building import SdistBuilds
 from felloe.cache.archives import Archives
 from felloe.cache.layout import Layout
 from felloe.cache.records import Records
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from felloe.build.builder import Builder
     from felloe.net.client import Client
 
 __all__ = ["Database"]
@@ -63,6 +65,7 @@ class Database(Line):
         self._layout = Layout(self._root())
         self._run = Run(self._layout)
         self._store = Store(self._layout.root, self._run, self._report)
+        self._archives = Archives(self._layout, self._store)
         self._network = _Network(self.config, self._report)
         self._interpreter: Interpreter | None = None
         self._tasks: TaskGroup | None = None
@@ -190,12 +193,28 @@ class Database(Line):
             registry=registry,
             services=services,
             records=Records(self._layout, self._store, self._report),
-            archives=Archives(self._layout, self._store),
+            archives=self._archives,
+            builds=SdistBuilds(self.config.building, self.config.policy, self._builder),
             interpreter=self.interpreter,
             know_interpreter=self._know_interpreter,
             clock=self._clock,
             newer_than=self._newer_than(began),
         )
+
+    def _builder(self) -> Builder:
+        from felloe.build.builder import Builder, Workshop
+        from felloe.build.history import History
+        from felloe.installation.environments import Environments
+
+        workshop = Workshop(
+            run=self._run,
+            archives=self._archives,
+            history=History(self._layout, self._store, self._report),
+            environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
+            report=self._report,
+            clock=self._clock,
+        )
+        return Builder(workshop, self.config.building)
 
     async def _know_interpreter(self) -> None:
         """Has `interpreter` answer at once from now on: what it may wait for, it waits for on a thread."""

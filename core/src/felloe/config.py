@@ -16,22 +16,20 @@ and all that follow: no index URL of these is asked, and PyPI neither.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, Unpack
 
 from attrs import field, frozen
 
+from felloe import config_readers as read
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
 from felloe.url import Url
 
-__all__ = ["Config", "Limits", "Options", "Policy", "SourceSettings"]
+__all__ = ["Building", "Config", "Limits", "Options", "Policy", "SourceSettings"]
 
-ALL = ":all:"
 INDEX_SCHEMES = frozenset({"http", "https", "file"})
 
 
@@ -75,6 +73,24 @@ class Limits:
     max_retry_seconds: float = 60.0
 
 
+@frozen(kw_only=True)
+class Building:
+    """How sdists are built.
+
+    `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
+    name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
+    never built. `build_timeout` is in seconds, of one hook of a backend.
+    """
+
+    config_settings: Mapping[str, str | list[str]] = field(factory=dict)
+    config_settings_package: Mapping[str, Mapping[str, str | list[str]]] = field(factory=dict)
+    build_constraints: tuple[str, ...] = ()
+    no_build: frozenset[str] = frozenset()
+    no_build_isolation: bool = False
+    build_timeout: float = 3600.0
+    concurrent_builds: int = field(factory=lambda: os.cpu_count() or 1)
+
+
 class Options(TypedDict, total=False):
     """The keywords of `Config.load`. None and an empty sequence are "not given"; False is given.
 
@@ -101,6 +117,14 @@ class Options(TypedDict, total=False):
     cert: Path | str | None
     timeout: float | None
     concurrent_downloads: int | None
+    config_settings: Sequence[str] | None
+    config_settings_package: Sequence[str] | None
+    build_constraints: Sequence[str] | None
+    no_build: bool | None
+    no_build_package: Sequence[str] | None
+    no_build_isolation: bool | None
+    build_timeout: float | None
+    concurrent_builds: int | None
     max_page_bytes: int | None
     max_metadata_bytes: int | None
     max_retry_seconds: float | None
@@ -108,13 +132,8 @@ class Options(TypedDict, total=False):
     strict: bool | None
 
 
-def _normal(pattern: str) -> str:
-    """A name, or a pattern of names, as PEP 503 has it."""
-    return re.sub(r"[-_.]+", "-", pattern).lower()
-
-
 def _normal_pins(pins: Mapping[str, str]) -> Mapping[str, str]:
-    return {_normal(pattern): source for pattern, source in pins.items()}
+    return {read.normal_pattern(pattern): source for pattern, source in pins.items()}
 
 
 @frozen(kw_only=True)
@@ -145,6 +164,7 @@ class Config:
     timeout: float = 30.0
     concurrent_downloads: int = 50
     limits: Limits = field(factory=Limits)
+    building: Building = field(factory=Building)
     environ: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
 
     @classmethod
@@ -166,12 +186,13 @@ class Config:
             sources=_sources(layers),
             replaced_kinds=frozenset({"pypi"}) if _replaces_default(layers) else frozenset(),
             policy=_policy(own),
-            limits=Limits(**_values(own, LIMITS)),
+            limits=Limits(**read.values(own, LIMITS)),
+            building=_building(own),
             proxies=_proxies(layers, environ),
             no_proxy=_no_proxy(layers, environ),
             environ=_credential_variables(environ),
-            **_values(own, GENERAL),
-            **_values(layers, {"cert": _path}),
+            **read.values(own, GENERAL),
+            **read.values(layers, {"cert": read.path}),
         )
 
     @property
@@ -189,25 +210,33 @@ def _absolute(cwd: Path | None) -> Path:
 
 
 def _cache_dir(layers: Sequence[Layer]) -> Path | None:
-    no_cache = _first(layers, "no-cache")
-    if no_cache is not None and _boolean(no_cache):
+    no_cache = read.first(layers, "no-cache")
+    if no_cache is not None and read.boolean(no_cache):
         return None
-    given = _first(layers, "cache-dir")
+    given = read.first(layers, "cache-dir")
     if given is not None:
-        return _path(given)
+        return read.path(given)
     from platformdirs import user_cache_path
 
     return user_cache_path("felloe", appauthor=False)
 
 
 def _policy(layers: Sequence[Layer]) -> Policy:
-    policy = Policy(**_values(layers, POLICY))
+    policy = Policy(**read.values(layers, POLICY))
     for name in sorted(policy.no_binary & policy.only_binary):
         raise ConfigError(
             f"`{name}` is given to `--no-binary` and to `--only-binary`, which leaves nothing to select",
             hint="Take it out of one of them.",
         )
     return policy
+
+
+def _building(layers: Sequence[Layer]) -> Building:
+    no_build, names = read.first(layers, "no-build"), read.first(layers, "no-build-package")
+    refused = read.names(names) if names is not None else frozenset()
+    if no_build is not None and read.boolean(no_build):
+        refused |= {read.ALL}
+    return Building(no_build=refused, **read.values(layers, BUILDING))
 
 
 def _credential_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -225,13 +254,13 @@ def _credential_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _proxies(layers: Sequence[Layer], environ: Mapping[str, str]) -> dict[str, Url]:
     schemes = [scheme for scheme in ("http", "https") if not _is_set(environ, f"{scheme}_proxy", "all_proxy")]
-    given = {scheme: _first(layers, f"{scheme}-proxy") for scheme in schemes}
+    given = {scheme: read.first(layers, f"{scheme}-proxy") for scheme in schemes}
     return {scheme: _proxy(proxy) for scheme, proxy in given.items() if proxy is not None}
 
 
 def _no_proxy(layers: Sequence[Layer], environ: Mapping[str, str]) -> tuple[str, ...]:
-    given = None if _is_set(environ, "no_proxy") else _first(layers, "no-proxy")
-    return () if given is None else _texts(given)
+    given = None if _is_set(environ, "no_proxy") else read.first(layers, "no-proxy")
+    return () if given is None else read.texts(given)
 
 
 def _is_set(environ: Mapping[str, str], *names: str) -> bool:
@@ -239,7 +268,7 @@ def _is_set(environ: Mapping[str, str], *names: str) -> bool:
 
 
 def _proxy(given: Given) -> Url:
-    text = _text(given)
+    text = read.text(given)
     try:
         return Url(text if "://" in text else f"http://{text}")
     except RequirementError:
@@ -252,7 +281,7 @@ def _proxy(given: Given) -> Url:
 def _sources(layers: Sequence[Layer]) -> tuple[SourceSettings, ...]:
     """Indexes and find-links, place by place, then the sources of any kind, then what replaces the default index."""
     asked = _before_no_index(layers)
-    default = _first(asked, "index-url")
+    default = read.first(asked, "index-url")
     return _unique(
         [
             *_extra_indexes(layers, asked),
@@ -264,14 +293,14 @@ def _sources(layers: Sequence[Layer]) -> tuple[SourceSettings, ...]:
 
 def _replaces_default(layers: Sequence[Layer]) -> bool:
     asked = _before_no_index(layers)
-    return len(asked) < len(layers) or _first(asked, "index-url") is not None
+    return len(asked) < len(layers) or read.first(asked, "index-url") is not None
 
 
 def _before_no_index(layers: Sequence[Layer]) -> Sequence[Layer]:
     """The places whose index URLs count: the first that says yes or no to `no-index` decides."""
     for position, layer in enumerate(layers):
         if "no-index" in layer.settings:
-            return layers[:position] if _boolean(layer.settings["no-index"]) else layers
+            return layers[:position] if read.boolean(layer.settings["no-index"]) else layers
     return layers
 
 
@@ -317,7 +346,7 @@ def _find_links(given: Given) -> SourceSettings:
 def _source(given: Given) -> SourceSettings:
     """An instance of any kind; the name is obligatory."""
     if not isinstance(given.value, Mapping):
-        _refuse(given, "a table", given.value)
+        read.refuse(given, "a table", given.value)
     table = given.value
     for key in ("name", "kind"):
         if not isinstance(table.get(key), str) or not table[key]:
@@ -342,7 +371,7 @@ def _own_settings(table: Mapping[str, Any]) -> dict[str, Any]:
 def _instance(given: Given, kind: str, settings: Mapping[str, Any]) -> SourceSettings:
     name = _table(given).get("name", "")
     if not isinstance(name, str):
-        _refuse(given, "a table with a text for `name`", name)
+        read.refuse(given, "a table with a text for `name`", name)
     return SourceSettings(name=name or _unnamed(settings), kind=kind, settings=settings, origin=given.origin)
 
 
@@ -353,7 +382,7 @@ def _unnamed(settings: Mapping[str, Any]) -> str:
 
 def _check_list(given: Given, key: str, value: object, kind: type) -> None:
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
-        _refuse(given, f"a table with a list of {'texts' if kind is str else 'status codes'} for `{key}`", value)
+        read.refuse(given, f"a table with a list of {'texts' if kind is str else 'status codes'} for `{key}`", value)
 
 
 def _unique(sources: Iterable[SourceSettings]) -> tuple[SourceSettings, ...]:
@@ -407,152 +436,35 @@ def _refuse_url(given: Given) -> NoReturn:
     ) from None
 
 
-# Reading a value: each takes what somebody gave and raises ConfigError naming where
-
-
-def _first(layers: Iterable[Layer], name: str) -> Given | None:
-    return next((layer.settings[name] for layer in layers if name in layer.settings), None)
-
-
-def _values(layers: Sequence[Layer], readers: Mapping[str, Callable[[Given], Any]]) -> dict[str, Any]:
-    """Field to value, for the settings that somebody gave; the others keep the default of their class."""
-    given = {name: _first(layers, name) for name in readers}
-    return {name.replace("-", "_"): readers[name](value) for name, value in given.items() if value is not None}
-
-
-def _refuse(given: Given, expected: str, value: object) -> NoReturn:
-    raise ConfigError(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
-
-
-def _boolean(given: Given) -> bool:
-    word = str(given.value).strip().lower() if isinstance(given.value, str | bool) else ""
-    if word in {"1", "true", "yes", "on", "t", "y"}:
-        return True
-    if word in {"0", "false", "no", "off", "f", "n"}:
-        return False
-    _refuse(given, "true or false", given.value)
-
-
-def _text(given: Given) -> str:
-    if not isinstance(given.value, str) or not given.value.strip():
-        _refuse(given, "a text", given.value)
-    return given.value.strip()
-
-
-def _texts(given: Given) -> tuple[str, ...]:
-    values = given.value if isinstance(given.value, list | tuple) else [given.value]
-    if not all(isinstance(value, str) for value in values):
-        _refuse(given, "a list of texts", given.value)
-    return tuple(values)
-
-
-def _path(given: Given) -> Path:
-    """Absolute, with links as they are: the python of a virtual environment is one."""
-    if not isinstance(given.value, str | Path) or not str(given.value).strip():
-        _refuse(given, "a path", given.value)
-    return given.base / given.value
-
-
-def _python(given: Given) -> Path:
-    """A path, or the bare name of a program, which is looked up on PATH when it is asked."""
-    path = _path(given)
-    return Path(str(given.value)) if Path(str(given.value)).name == str(given.value) else path
-
-
-def _seconds(given: Given) -> float:
-    value = given.value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        _refuse(given, "a number of seconds above 0", value)
-    return float(value)
-
-
-def _count(given: Given) -> int:
-    value = given.value
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _refuse(given, "a whole number above 0", value)
-    return value
-
-
-def _kinds(given: Given) -> frozenset[str]:
-    return frozenset(_texts(given))
-
-
-def _names(given: Given) -> frozenset[str]:
-    """Names of projects, normalised (PEP 503)."""
-    return frozenset(_normalised(given, text) for text in _texts(given))
-
-
-def _names_or_all(given: Given) -> frozenset[str]:
-    """As pip has it: commas separate, `:all:` is every name, `:none:` forgets what stands before it."""
-    names: set[str] = set()
-    for text in ",".join(_texts(given)).split(","):
-        if text.strip() == ":none:":
-            names.clear()
-        elif text.strip():
-            names.add(ALL if text.strip() == ALL else _normalised(given, text))
-    return frozenset(names)
-
-
-def _normalised(given: Given, text: str) -> str:
-    from packaging.utils import InvalidName, canonicalize_name
-
-    try:
-        return canonicalize_name(text.strip(), validate=True)
-    except InvalidName as error:
-        raise ConfigError(
-            f"`{given.origin}` has `{text:.80}`, which is no name of a project",
-            hint="Names look like `django-allauth`.",
-        ) from error
-
-
-def _instant(given: Given) -> float:
-    """Seconds since the epoch. A date is the end of that day in UTC, so that it means the same on every machine."""
-    from datetime import UTC, date, datetime, timedelta
-
-    text = given.value.isoformat() if isinstance(given.value, date) else _text(given)
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-            return (datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)).timestamp()
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
-            return instant.timestamp()
-    except (ValueError, OverflowError):
-        pass  # refused below
-    _refuse(given, "a date (`2024-01-31`) or an instant with its offset (`2024-01-31T12:00:00Z`)", text)
-
-
-def _pins(given: Given) -> dict[str, str]:
-    """Patterns are normalised like the names that they are compared with."""
-    if not isinstance(given.value, dict) or not all(isinstance(name, str) for name in given.value.values()):
-        _refuse(given, 'a table of `"PATTERN" = "SOURCE"`', given.value)
-    pins: dict[str, str] = {}
-    for pattern, source in given.value.items():
-        if pins.setdefault(_normal(pattern), source) != source:
-            raise ConfigError(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
-    return pins
-
-
 GENERAL: Mapping[str, Callable[[Given], Any]] = {
-    "pins": _pins,
-    "disabled": _kinds,
-    "strict": _boolean,
-    "python": _python,
-    "offline": _boolean,
-    "refresh": _boolean,
-    "refresh-packages": _names,
-    "timeout": _seconds,
-    "concurrent-downloads": _count,
+    "pins": read.pins,
+    "disabled": read.kinds,
+    "strict": read.boolean,
+    "python": read.python,
+    "offline": read.boolean,
+    "refresh": read.boolean,
+    "refresh-packages": read.names,
+    "timeout": read.seconds,
+    "concurrent-downloads": read.count,
 }
 POLICY: Mapping[str, Callable[[Given], Any]] = {
-    "no-binary": _names_or_all,
-    "only-binary": _names_or_all,
-    "exclude-newer": _instant,
-    "require-hashes": _boolean,
-    "constraints": _texts,
-    "prereleases": _boolean,
+    "no-binary": read.names_or_all,
+    "only-binary": read.names_or_all,
+    "exclude-newer": read.instant,
+    "require-hashes": read.boolean,
+    "constraints": read.texts,
+    "prereleases": read.boolean,
+}
+BUILDING: Mapping[str, Callable[[Given], Any]] = {
+    "config-settings": read.config_settings,
+    "config-settings-package": read.package_settings,
+    "build-constraints": read.texts,
+    "no-build-isolation": read.boolean,
+    "build-timeout": read.seconds,
+    "concurrent-builds": read.count,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
-    "max-page-bytes": _count,
-    "max-metadata-bytes": _count,
-    "max-retry-seconds": _seconds,
+    "max-page-bytes": read.count,
+    "max-metadata-bytes": read.count,
+    "max-retry-seconds": read.seconds,
 }

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 
-from felloe import dispatch
+from felloe import dispatch, hash_rules
+from felloe.build.plan import Goal, Stack
+from felloe.build.record import Build, with_build
+from felloe.building import Asked, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
 from felloe.errors import (
     BuildNeededError,
+    CacheError,
     ContractError,
-    HashMismatchError,
     ProjectNotFound,
-    RequirementError,
 )
-from felloe.hashing import check_digests
 from felloe.metadata import check_identity, parse_metadata, proves, static_metadata
 from felloe.progress import Event
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
@@ -58,8 +59,6 @@ __all__ = ["Line", "Parts"]
 Item = str | Request | Dist
 Found = tuple[Metadata, Rung] | None
 STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
-# Rungs whose metadata came out of bytes that we hashed.
-FROM_BYTES = frozenset({"pkg-info", "pyproject", "prepare", "wheel"})
 
 
 @frozen(kw_only=True)
@@ -71,6 +70,7 @@ class Parts:
     services: Services
     records: Records
     archives: Archives
+    builds: SdistBuilds
     interpreter: Callable[[], Interpreter]
     know_interpreter: Callable[[], Awaitable[None]]
     clock: Callable[[], float]
@@ -86,6 +86,7 @@ class Place:
     source: Instance
     ctx: ItemContext
     path: Path
+    stack: Stack = ()
 
     @property
     def what(self) -> str:
@@ -104,6 +105,14 @@ class Checked(NamedTuple):
     def record(self) -> Record | None:
         """What is known and true."""
         return self.found if self.is_fresh else None
+
+
+class Known(NamedTuple):
+    """Metadata, the rung that gave them, and the build that they are of, if one was needed."""
+
+    metadata: Metadata
+    rung: Rung
+    build: Build | None = None
 
 
 class Brought(NamedTuple):
@@ -145,42 +154,71 @@ class Line:
     async def metadata(self, item: Item, *, effort: Effort = "build") -> Answer:
         """Metadata by the first rung that answers; `effort` bounds how far to go.
 
-        Raises what `find` and `select` raise, and MetadataError, ArchiveError, HashMismatchError, BuildNeededError.
+        Raises what `find` and `select` raise, and MetadataError, ArchiveError, HashMismatchError, BuildError,
+        BuildNeededError.
         """
-        with await self._place(item) as at:
-            checked = await self._check(at)
-            if checked.record and (known := self._recall(at, checked.record)):
-                return self._answer(at, checked.record, known, cached=checked.fetched is None)
-            if effort == "cached":
-                raise _beyond_effort(at)
-            if raw := await self._short_cut(at, checked.fetched):
-                record, received = await self._remember(at, raw), True
-            else:
-                record, _, received = await self._bring(at, checked)
-            known = self._recall(at, record)
-            if known is None:
-                raise _build_needed(at)
-            return self._answer(at, record, known, cached=not received)
+        return await self._metadata(item, effort, ())
 
     async def wheel(self, item: Item) -> Wheel:
-        """A wheel whose sha256 was checked. Raises as `metadata` does."""
-        with await self._place(item) as at:
-            if at.dist.kind != "wheel":
-                raise _build_needed(at)
-            record, path, received = await self._bring(at, await self._check(at))
-            known = self._recall(at, record)
-            if known is None:
-                raise _build_needed(at)
-            answer = self._answer(at, record, known, cached=not received)
-            return Wheel(
-                path=path,
-                filename=at.dist.filename,
-                sha256=record.entry.digests["sha256"],
-                dist=answer.dist,
-                metadata=answer.metadata,
-                rung=answer.rung,
-                cached=answer.cached,
-            )
+        """A wheel whose sha256 was checked, built where there is none. Raises as `metadata` does."""
+        return await self._wheel(item, ())
+
+    # -- what builds require, by the same line (`felloe.building.Requirements`)
+
+    async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata:
+        """Of something that the builds in `stack` wait for."""
+        return (await self._metadata(dist, "build", stack)).metadata
+
+    async def wheel_for(self, dist: Dist, stack: Stack) -> Wheel:
+        """Of something that the builds in `stack` wait for."""
+        return await self._wheel(dist, stack)
+
+    # -- the line
+
+    async def _metadata(self, item: Item, effort: Effort, stack: Stack) -> Answer:
+        with await self._place(item, stack) as at:
+            checked = await self._check(at)
+            if checked.record and (known := await self._recall(at, checked.record)):
+                return self._answer(at, checked.record, known, cached=checked.fetched is None)
+            if effort == "cached":
+                raise _beyond_effort(at, effort, "is not in the cache")
+            if raw := await self._short_cut(at, checked.fetched):
+                record = await self._remember(at, raw)
+                return self._answer(at, record, Known(*_known_wheel(record, at.dist)), cached=False)
+            brought = await self._bring(at, checked)
+            if known := await self._recall(at, brought.record):
+                return self._answer(at, brought.record, known, cached=not brought.received)
+            if effort == "static":
+                raise _beyond_effort(at, effort, "needs a build")
+            return await self._answer_by_build(at, brought)
+
+    async def _wheel(self, item: Item, stack: Stack) -> Wheel:
+        with await self._place(item, stack) as at:
+            checked = await self._check(at)
+            if at.dist.kind == "wheel":
+                return await self._fetched_wheel(at, checked)
+            return await self._built_wheel(at, checked)
+
+    async def _fetched_wheel(self, at: Place, checked: Checked) -> Wheel:
+        brought = await self._bring(at, checked)
+        known = await self._recall(at, brought.record)
+        if known is None:
+            raise ContractError(f"{at.what} was read, and gave no metadata")
+        answer = self._answer(at, brought.record, known, cached=not brought.received)
+        return _wheel(answer, brought.path, at.dist.filename, brought.record.entry.digests["sha256"])
+
+    async def _built_wheel(self, at: Place, checked: Checked) -> Wheel:
+        record, received = checked.record, checked.fetched is not None
+        build = await self._known_build(at, record, "wheel") if record else None
+        path = await self._wheel_of(build) if build else None
+        if record is None or build is None or path is None:
+            brought = await self._bring(at, checked)
+            record, build, is_new = await self._built(at, brought, "wheel")
+            path, received = await self._wheel_of(build), brought.received or is_new
+        if path is None:
+            raise CacheError(f"the wheel of {at.what} is gone from the cache", hint="try again", code="wheel-gone")
+        answer = self._answer(at, record, Known(build.metadata, build.rung, build), cached=not received)
+        return _wheel(answer, path, build.wheel or "", build.sha256 or "")
 
     # -- the steps, in the order of the line
 
@@ -195,41 +233,33 @@ class Line:
         ]
         return route(request, claims, self._parts.registry, self._parts.config.pins)
 
-    async def _place(self, item: Item) -> AbstractContextManager[Place]:
+    async def _place(self, item: Item, stack: Stack) -> AbstractContextManager[Place]:
         if isinstance(item, Dist):
-            request = Request(
-                text=item.filename, name=item.name, specifier=SpecifierSet(), hashes=self._required_hashes(item)
-            )
-            self._check_hash_rules(request)
-            return self._at(request, item)
+            return self._at(self._request_for(item, stack), item, stack)
         request = self._request(item)
-        self._check_hash_rules(request)
+        if self._parts.config.policy.require_hashes:
+            hash_rules.refuse_without_hash(request)
         dists = await self.find(request)
         await self._parts.know_interpreter()
-        return self._at(request, self.select(dists, request))
+        return self._at(request, self.select(dists, request), stack)
 
-    def _required_hashes(self, dist: Dist) -> frozenset[str]:
-        """Where hashes are required, those that its source declares are the ones allowed."""
-        required = self._parts.config.policy.require_hashes
-        return frozenset(f"{name}:{digest}" for name, digest in dist.hashes.items()) if required else frozenset()
-
-    def _check_hash_rules(self, request: Request) -> None:
-        if self._parts.config.policy.require_hashes and not request.hashes:
-            raise RequirementError(
-                f"`{request.text}` has no hash, and hashes are required of all",
-                hint="add --hash=sha256:... to it, or leave out --require-hashes",
-                code="hash-required",
-            )
+    def _request_for(self, dist: Dist, stack: Stack) -> Request:
+        """Where hashes are required, those that its source declares are allowed. What builds require needs none."""
+        request = Request(text=dist.filename, name=dist.name, specifier=SpecifierSet())
+        if self._parts.config.policy.require_hashes and not stack:
+            request = evolve(request, hashes=hash_rules.declared_hashes(dist))
+            hash_rules.refuse_without_hash(request)
+        return request
 
     @contextmanager
-    def _at(self, request: Request, dist: Dist) -> Iterator[Place]:
+    def _at(self, request: Request, dist: Dist, stack: Stack) -> Iterator[Place]:
         source = self._parts.registry.instance(dist.source)
         with self._context(source, dist.name) as ctx:
             key = dispatch.cache_key(source, dist)
             layout = self._parts.services.layout
             locate = layout.wheel_metadata if dist.kind == "wheel" else layout.entry
             path = locate(source.kind.name, dispatch.address(source), key)
-            yield Place(request=request, dist=dist, source=source, ctx=ctx, path=path)
+            yield Place(request=request, dist=dist, source=source, ctx=ctx, path=path, stack=stack)
 
     def _context(self, source: Instance, name: str | None) -> ItemContext:
         owner = Owner(source.name, source.kind.name, dispatch.address(source))
@@ -259,13 +289,25 @@ class Line:
         entry = evolve(record.entry, validators=verdict.validators, checked=self._now())
         return await self._parts.records.change(at.path, lambda old: refreshed(old, record, entry))
 
-    def _recall(self, at: Place, record: Record) -> Found:
+    async def _recall(self, at: Place, record: Record) -> Known | None:
         """What the record answers, under the hash rules and with names that agree."""
-        known = _metadata_in(record, at.dist)
-        if known is None or (at.request.hashes and not _is_hashed(at.request, record.entry, known[1])):
+        known = await self._known(at, record)
+        if known is None or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, known.rung)):
             return None
-        check_identity(known[0], name=at.dist.name, version=at.dist.version, what=at.what)
+        check_identity(known.metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         return known
+
+    async def _known(self, at: Place, record: Record) -> Known | None:
+        if found := _metadata_in(record, at.dist):
+            return Known(*found)
+        build = await self._known_build(at, record, "prepare")
+        return Known(build.metadata, build.rung, build) if build else None
+
+    async def _known_build(self, at: Place, record: Record, goal: Goal) -> Build | None:
+        """One that serves, as far as the record of the entry tells, under the hash rules."""
+        if not record.builds or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, goal)):
+            return None
+        return self._parts.builds.known(await self._asked(at, goal), record)
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
         """The source's own way to METADATA; not under hash rules, which only whole bytes satisfy."""
@@ -289,7 +331,11 @@ class Line:
         async with self._parts.records.fetching(at.path):
             # Somebody may have fetched it while we waited for the lock.
             latest = self._parts.records.read(at.path)
-            is_news = latest is not None and latest != checked.found and _is_as_declared(at.dist, latest.entry)
+            is_news = (
+                latest is not None
+                and latest != checked.found
+                and hash_rules.is_as_declared(at.dist, latest.entry.digests)
+            )
             if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
                 return brought
             fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
@@ -302,10 +348,10 @@ class Line:
         path = await self._parts.archives.verified(sha256, at.dist.filename) if algorithm == "sha256" else None
         if path is None:
             return None
-        digests = await digests_of(path, _algorithms(at))
-        if any(digests[name] != at.dist.hashes[name] for name in at.dist.hashes.keys() & digests.keys()):
+        digests = await digests_of(path, hash_rules.algorithms(at.request, at.dist))
+        if not hash_rules.is_as_declared(at.dist, digests):
             return None  # they were right once: the source declares others now
-        self._check_digests(at, digests)
+        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if record is None or not record.entry.verified or not record.entry.digests.items() >= digests.items():
             validators = record.entry.validators if record else {}
             record = await self._read(at, path, self._entry(at, digests, validators, verified=True))
@@ -314,8 +360,8 @@ class Line:
     async def _put(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
         if fetched.path.is_symlink() or not fetched.path.is_file():
             raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file")
-        digests = await digests_of(fetched.path, _algorithms(at))
-        self._check_digests(at, digests)
+        digests = await digests_of(fetched.path, hash_rules.algorithms(at.request, at.dist))
+        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
             raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
         path = self._parts.archives.put(fetched.path, digests["sha256"], at.dist.filename)
@@ -342,15 +388,6 @@ class Line:
         check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         return metadata
 
-    def _check_digests(self, at: Place, digests: Mapping[str, str]) -> None:
-        check_digests(at.what, digests, at.dist.hashes)
-        if at.request.hashes and not _are_allowed(at.request, digests):
-            raise HashMismatchError(
-                f"{at.what} has the sha256 `{digests['sha256']}`, which `{at.request.text}` does not allow",
-                hint="if these are the right bytes, allow their hash",
-                actual=digests["sha256"],
-            )
-
     def _entry(self, at: Place, digests: Mapping[str, str], validators: Mapping[str, Json], *, verified: bool) -> Entry:
         now = self._now()
         return Entry(
@@ -363,14 +400,32 @@ class Line:
             checked=now,
         )
 
-    def _answer(self, at: Place, record: Record, known: tuple[Metadata, Rung], *, cached: bool) -> Answer:
-        metadata, rung = known
-        self._tell("rung", f"{at.what}: {rung}{', cached' if cached else ''}")
-        dist = evolve(
-            at.dist, name=at.dist.name or metadata.name, version=metadata.version, content=record.entry.content
-        )
-        wheel = at.dist.filename if at.dist.kind == "wheel" else None
-        return Answer(metadata=metadata, rung=rung, cached=cached, dist=dist, wheel=wheel)
+    async def _answer_by_build(self, at: Place, brought: Brought) -> Answer:
+        record, build, is_new = await self._built(at, brought, "prepare")
+        known = Known(build.metadata, build.rung, build)
+        return self._answer(at, record, known, cached=not (brought.received or is_new))
+
+    async def _built(self, at: Place, brought: Brought, goal: Goal) -> tuple[Record, Build, bool]:
+        """The record with a build that serves, the build, and whether it was done just now."""
+        asked = await self._asked(at, goal)
+        build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self)
+        kind, entry = at.source.kind.name, brought.record.entry
+        record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
+        return record, build, is_new
+
+    async def _asked(self, at: Place, goal: Goal) -> Asked:
+        await self._parts.know_interpreter()
+        return Asked(dist=at.dist, what=at.what, interpreter=self._parts.interpreter(), goal=goal, stack=at.stack)
+
+    async def _wheel_of(self, build: Build) -> Path | None:
+        return await self._parts.archives.verified(build.sha256 or "", build.wheel or "")
+
+    def _answer(self, at: Place, record: Record, known: Known, *, cached: bool) -> Answer:
+        self._tell("rung", f"{at.what}: {known.rung}{', cached' if cached else ''}")
+        metadata, dist = known.metadata, at.dist
+        dist = evolve(dist, name=dist.name or metadata.name, version=metadata.version, content=record.entry.content)
+        wheel = known.build.wheel if known.build else at.dist.filename if at.dist.kind == "wheel" else None
+        return Answer(metadata=metadata, rung=known.rung, cached=cached, dist=dist, wheel=wheel)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._parts.clock(), UTC).isoformat().replace("+00:00", "Z")
@@ -395,11 +450,14 @@ async def _read_sdist(path: Path, filename: str) -> Mapping[str, bytes]:
     return await run_sync(read_sdist_members, path, filename, STATIC_MEMBERS)
 
 
+def _known_wheel(record: Record, dist: Dist) -> tuple[Metadata, Rung]:
+    return record.data[dist.filename], record.rung_of(dist.filename)
+
+
 def _metadata_in(record: Record, dist: Dist) -> Found:
-    """What the record knows of `dist`, and by which rung."""
+    """What the record knows of `dist` itself, and by which rung."""
     if dist.kind == "wheel":
-        known = record.data.get(dist.filename)
-        return (known, record.rung_of(dist.filename)) if known else None
+        return _known_wheel(record, dist) if dist.filename in record.data else None
     if record.static is not None and record.static_rung is not None and proves(record.static):
         return record.static, record.static_rung
     return None
@@ -412,42 +470,28 @@ def _with_found(at: Place, record: Record, found: Found) -> Record:
     if at.dist.kind != "wheel":
         return with_static(record, *found)
     filename = at.dist.filename
-    if record.rung_of(filename) not in FROM_BYTES:
+    if record.rung_of(filename) not in hash_rules.FROM_BYTES:
         record = evolve(record, data={name: data for name, data in record.data.items() if name != filename})
     return with_wheel(record, filename, *found)
 
 
-def _is_as_declared(dist: Dist, entry: Entry) -> bool:
-    return all(entry.digests.get(algorithm, digest) == digest for algorithm, digest in dist.hashes.items())
-
-
-def _is_hashed(request: Request, entry: Entry, rung: Rung) -> bool:
-    """Whether the metadata came out of bytes that we hashed and that the request allows."""
-    return entry.verified and rung in FROM_BYTES and _are_allowed(request, entry.digests)
-
-
-def _are_allowed(request: Request, digests: Mapping[str, str]) -> bool:
-    return any(f"{algorithm}:{digest}" in request.hashes for algorithm, digest in digests.items())
-
-
-def _algorithms(at: Place) -> set[str]:
-    """What has to be hashed with, besides sha256, to compare with all that was declared or allowed."""
-    return {*at.dist.hashes, *(allowed.partition(":")[0] for allowed in at.request.hashes)}
-
-
-def _build_needed(at: Place) -> BuildNeededError:
-    return BuildNeededError(
-        f"{at.what} would have to be built: it does not say its dependencies itself",
-        hint="choose a version that has a wheel, or allow wheels for it",
-        requirement=at.request.text,
-        filename=at.dist.filename,
+def _wheel(answer: Answer, path: Path, filename: str, sha256: str) -> Wheel:
+    return Wheel(
+        path=path,
+        filename=filename,
+        sha256=sha256,
+        dist=answer.dist,
+        metadata=answer.metadata,
+        rung=answer.rung,
+        cached=answer.cached,
     )
 
 
-def _beyond_effort(at: Place) -> BuildNeededError:
+def _beyond_effort(at: Place, effort: Effort, why: str) -> BuildNeededError:
     return BuildNeededError(
-        f"the metadata of {at.what} is not in the cache, and no more effort than `cached` is allowed",
-        hint="allow the effort `static` or `build`",
+        f"the metadata of {at.what} {why}, and no more effort than `{effort}` is allowed",
+        hint="allow the effort `build`",
         code="effort-exceeded",
         requirement=at.request.text,
+        filename=at.dist.filename,
     )

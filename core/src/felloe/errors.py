@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AmbiguousSourceError",
     "ArchiveError",
+    "BuildError",
     "BuildNeededError",
     "CacheError",
     "ConfigError",
@@ -131,6 +132,12 @@ class BuildNeededError(FelloeError):
     """Only a build could answer, and a build is not possible or not allowed."""
 
     code = "build-needed"
+
+
+class BuildError(FelloeError):
+    """A build was tried and failed: its backend, its requirements, or what it made. The payload names the `log`."""
+
+    code = "build-failed"
 
 
 class CacheError(FelloeError):

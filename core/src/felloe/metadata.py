@@ -26,6 +26,7 @@ __all__ = [
     "MAX_BYTES",
     "MULTIPLE_USE",
     "check_identity",
+    "load_pyproject",
     "parse_metadata",
     "proves",
     "static_from_pkg_info",
@@ -258,12 +259,20 @@ def _ordered(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _project(raw: bytes) -> dict[str, Any] | None:
+    document = load_pyproject(raw)
+    return _table(document["project"]) if "project" in document else None
+
+
+def load_pyproject(raw: bytes) -> dict[str, Any]:
+    """The document of a pyproject.toml that nobody vouches for. Raises ValueError, also where it is too long."""
     import tomllib
 
     if len(raw) > MAX_PYPROJECT_BYTES or any(line.count(b".") > MAX_DOTS_IN_LINE for line in raw.split(b"\n")):
         raise ValueError("pyproject.toml is too long to be read safely")
-    document = tomllib.loads(raw.decode())
-    return _table(document["project"]) if "project" in document else None
+    try:
+        return tomllib.loads(raw.decode())
+    except RecursionError as error:
+        raise ValueError("pyproject.toml is nested too deeply") from error
 
 
 def _proven(project: Mapping[str, Any], filename_version: str | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from felloe.metadata import FIELDS, MULTIPLE_USE
 from felloe.url import Url
 from felloe.values import Entry, Json, Metadata, Rung
 
-__all__ = ["Record", "based_on", "refreshed", "with_static", "with_wheel"]
+__all__ = ["Record", "based_on", "metadata_of", "refreshed", "with_static", "with_wheel"]
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Record:
             entry=_entry(source),
             static=_static(document.get("static")),
             static_rung=None if document.get("static-rung") is None else _rung(document["static-rung"]),
-            data={filename: _metadata(fields) for filename, fields in _table(document, "data").items()},
+            data={filename: metadata_of(fields) for filename, fields in _table(document, "data").items()},
             rungs={filename: _rung(rung) for filename, rung in _table(document, "rungs").items()},
             builds=tuple(_expect("a build", build, dict) for build in _array(document, "builds")),
             source_extra=_without(source, _SOURCE),
@@ -146,7 +146,8 @@ def _static(fields: Json) -> Metadata | None:
     return _checked(fields, required=("name",))
 
 
-def _metadata(fields: Json) -> Metadata:
+def metadata_of(fields: Json) -> Metadata:
+    """METADATA as the documents have it. Raises ValueError."""
     return _checked(fields, required=("name", "version"))
 
 

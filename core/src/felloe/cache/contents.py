@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from felloe.cache.records import Records
 from felloe.cache.root import TAG_FILE, leads_outside, writing
 from felloe.cache.run import Run, is_name
 from felloe.record import Record
+from felloe.values import Json
 
 __all__ = ["Item", "clean", "items", "normalised", "size"]
 
@@ -25,6 +26,7 @@ BUCKET = re.compile(
     r"-v\d+"
 )
 LONGEST_LINE = 65536
+is_digest = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}").fullmatch
 SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -105,12 +107,29 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
         if item.name in names:
             item.path.unlink(missing_ok=True)
             algorithm, _, digest = (item.record.entry.content or "").partition(":")
-            archive = layout.archive(digest, item.filename)
-            if algorithm == "sha256" and not leads_outside(layout.root, archive):
-                shutil.rmtree(archive.parent, ignore_errors=True)
+            if algorithm == "sha256":
+                _remove_archive(layout, digest, item.filename)
+            for build in item.record.builds:
+                _remove_build(layout, build)
     for page in _files(layout, PAGES):
         if _project_of(page) in names:
             page.unlink(missing_ok=True)
+
+
+def _remove_archive(layout: Layout, sha256: str, filename: str) -> None:
+    archive = layout.archive(sha256, filename)
+    if not leads_outside(layout.root, archive):
+        shutil.rmtree(archive.parent, ignore_errors=True)
+
+
+def _remove_build(layout: Layout, build: Mapping[str, Json]) -> None:
+    """Its wheel, and all that is known of the builds of its source. A record may say anything: it is no path."""
+    if is_digest(str(build.get("sha256"))):
+        _remove_archive(layout, str(build["sha256"]), str(build.get("wheel")))
+    records = layout.builds(str(build.get("build")))
+    if is_digest(records.stem) and not leads_outside(layout.root, records):
+        for path in (records, *records.parent.glob(f"{records.stem}-*.log")):
+            path.unlink(missing_ok=True)
 
 
 def _files(layout: Layout, bucket: str) -> list[Path]:

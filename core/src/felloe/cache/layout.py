@@ -22,6 +22,10 @@ PAGES = "http-v0"
 MEMOS = "memo-v0"
 KEPT = "keep-v0"
 INTERPRETERS = "interpreters-v0"
+BUILDS = "builds-v0"
+RESOLUTIONS = "resolutions-v0"
+UNPACKED = "unpacked-v0"
+ENVIRONMENTS = "environments-v0"
 
 SAFE = "-_.+!@=~, "
 LONGEST_PART = 150
@@ -82,6 +86,26 @@ class Layout:
 
     def interpreter(self, key: str) -> Path:
         return self.root / INTERPRETERS / f"{key}.json"
+
+    def builds(self, build: str) -> Path:
+        """The records of the builds of one source; `build` is its build id, which is hex."""
+        return self.root / BUILDS / build[:2] / f"{build}.json"
+
+    def build_log(self, build: str, key: str) -> Path:
+        """What the backend printed; `key` tells the builds of one source apart."""
+        return self.root / BUILDS / build[:2] / f"{build}-{key}.log"
+
+    def resolution(self, key: str) -> Path:
+        """What a set of build requirements resolved to; `key` is hex."""
+        return self.root / RESOLUTIONS / key[:2] / f"{key}.json"
+
+    def unpacked(self, sha256: str) -> Path:
+        """A folder with the files of a wheel."""
+        return self.root / UNPACKED / sha256[:2] / sha256
+
+    def environment(self, key: str) -> Path:
+        """A folder with installed build requirements; `key` is hex."""
+        return self.root / ENVIRONMENTS / key[:2] / key
 
     def lock(self, name: str) -> Path:
         """A lock file; `name` says what it guards and is a good file name."""

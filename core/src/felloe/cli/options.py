@@ -54,6 +54,20 @@ SELECTION = [
     click.option("--exclude-newer", metavar="DATE", help="Leave out what was uploaded after it."),
     click.option("--require-hashes", is_flag=True, default=None, help="Every requirement needs a hash."),
 ]
+BUILDING = [
+    click.option("--config-setting", "-C", "config_settings", metavar="K=V", multiple=True, help="For the backend."),
+    click.option(
+        "--config-settings-package", metavar="NAME:K=V", multiple=True, help="For the backend of one project."
+    ),
+    click.option("--build-constraint", metavar="FILE", multiple=True, help="Constraints of build requirements."),
+    click.option("--no-build", is_flag=True, default=None, help="Build nothing."),
+    click.option("--no-build-package", metavar="NAME", multiple=True, help="Never build it."),
+    click.option("--no-build-isolation", is_flag=True, default=None, help="Build with what the interpreter has."),
+    click.option(
+        "--build-timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Of a backend's hook."
+    ),
+    click.option("--concurrent-builds", type=click.IntRange(min=1), metavar="N", help="At most (number of cores)."),
+]
 OUTPUT = [
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
     click.option("--progress", type=click.Choice(["auto", "plain", "json", "none"]), default="auto", show_default=True),
@@ -92,7 +106,7 @@ def _with_errors_as_json(function: F) -> F:
 
 def answering(command: F) -> F:
     """Adds what a command that answers requirements takes."""
-    command = shared(SELECTION, SOURCES, CACHE, OUTPUT)(command)
+    command = shared(SELECTION, SOURCES, BUILDING, CACHE, OUTPUT)(command)
     return click.argument("requirements", nargs=-1)(command)
 
 
@@ -143,7 +157,8 @@ def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -
     texts = [*requirements, *(f"-e {path.strip()}" for path in options.get("editable", ()))]
     if "requirement" in options and not texts and not options["requirement"]:
         raise click.UsageError("Say at least one REQUIREMENT, or give a file with -r.")
-    config = Config.load(**_settings(options, files))
+    build_constraints = [read_constraints(path, environ=os.environ) for path in options.get("build_constraint", ())]
+    config = Config.load(**_settings(options, files), build_constraints=_constraints_of(build_constraints))
     console = Console(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
     try:
         with BlockingDatabase(config, reporter=console) as database:
@@ -204,5 +219,9 @@ def _of_file(file: RequirementsFile) -> dict[str, Any]:
         "only_binary": tuple(sorted(given.only_binary)),
         "require_hashes": given.require_hashes or None,
         "prereleases": given.prereleases or None,
-        "constraints": tuple(request.text for request in file.constraints),
+        "constraints": _constraints_of([file]),
     }
+
+
+def _constraints_of(files: Sequence[RequirementsFile]) -> tuple[str, ...]:
+    return tuple(request.text for file in files for request in file.constraints)

@@ -1,0 +1,1 @@
+"""Building: from a source distribution to its metadata and a wheel."""

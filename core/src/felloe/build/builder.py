@@ -1,0 +1,310 @@
+"""One build, step by step: unpack, requirements, environment, backend, what it made.
+
+Nobody holds a token or a lock while requirements are resolved or installed: these may have to be built themselves. A
+token is held while a backend's process runs, inside it the lock of the build, and inside that nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import evolve, frozen
+
+from felloe.build.backend import Backend, BackendProcess, running_backend
+from felloe.build.fingerprint import serves
+from felloe.build.history import History
+from felloe.build.plan import BuildJob, BuildSystem, Goal, process_environ, read_build_system
+from felloe.build.product import read_prepared, read_wheel
+from felloe.build.record import Build
+from felloe.cache.archives import Archives, digests_of
+from felloe.cache.layout import digest
+from felloe.cache.run import Run
+from felloe.config import Building
+from felloe.errors import BuildError, FelloeError
+from felloe.installation.environments import Environment, Environments
+from felloe.progress import Event
+from felloe.request import matches_environment, parse_request
+from felloe.stepping import work
+from felloe.values import Metadata, Wheel
+
+if TYPE_CHECKING:
+    import anyio
+
+__all__ = ["Builder", "Supply", "Workshop"]
+
+
+class Supply(Protocol):
+    """Where build requirements come from."""
+
+    def __call__(self, requirements: Sequence[str]) -> Awaitable[Sequence[Wheel]]:
+        """Wheels that fulfil the requirements and each other's. Raises FelloeError."""
+        ...
+
+
+@frozen(kw_only=True)
+class _Site:
+    """Where one build takes place: a scratch folder, in it the project's folder and the log."""
+
+    job: BuildJob
+    folder: Path
+    source: Path
+    system: BuildSystem
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def new_folder(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
+
+
+@frozen(kw_only=True)
+class _Equipped:
+    """An environment, and the wheels in it."""
+
+    environment: Environment
+    wheels: Sequence[Wheel] = ()
+
+
+@frozen(kw_only=True)
+class Workshop:
+    """What all builds of a Database share."""
+
+    run: Run
+    archives: Archives
+    history: History
+    environments: Environments
+    report: Callable[[Event], None]
+    clock: Callable[[], float]
+
+
+class Builder:
+    """Builds one job after the other, or side by side: so many backends at a time as `building` allows."""
+
+    def __init__(self, workshop: Workshop, building: Building) -> None:
+        self._workshop = workshop
+        self._building = building
+        self._tokens: anyio.CapacityLimiter | None = None
+
+    async def build(self, job: BuildJob, supply: Supply) -> Build:
+        """What the build gave; it is in `builds-v0` then, and its wheel among the archives.
+
+        Raises BuildError, and what `supply` raises.
+        """
+        await work()
+        _refuse_cycle(job)
+        with self._site_folder() as folder:
+            site = await self._unpacked(job, folder)
+            extra: tuple[str, ...] = ()
+            for is_last in (False, True):
+                equipped = await self._equipped(site, (*site.system.requires, *extra), supply)
+                done, extra = await self._attempt(site, equipped, is_last=is_last)
+                if done is not None:
+                    return done
+        raise AssertionError("the last attempt asks for nothing more")
+
+    def builds(self, build: str) -> list[Build]:
+        """Those that were done of one build id, newest first."""
+        return self._workshop.history.builds(build)
+
+    async def is_whole(self, build: Build) -> bool:
+        """Whether the wheel of a build, if it made one, is in the cache with the bytes that it made."""
+        if build.wheel is None or build.sha256 is None:
+            return True
+        return await self._workshop.archives.verified(build.sha256, build.wheel) is not None
+
+    # -- the steps
+
+    async def _unpacked(self, job: BuildJob, folder: Path) -> _Site:
+        from anyio.to_thread import run_sync
+
+        from felloe.net.archive import unpack
+
+        into = folder / "source"
+        into.mkdir()
+        top = await run_sync(unpack, job.archive, job.dist.filename, into)
+        source = _project_folder(top, job)
+        return _Site(job=job, folder=folder, source=source, system=read_build_system(source, job.what))
+
+    async def _equipped(self, site: _Site, requirements: Sequence[str], supply: Supply) -> _Equipped:
+        interpreter = site.job.interpreter
+        if self._building.no_build_isolation:
+            here = interpreter.path
+            return _Equipped(environment=Environment(root=here.parent.parent, python=here, scripts=here.parent))
+        wheels = await supply(requirements)
+        number = sum(1 for _ in site.folder.glob("environment-*"))
+        into = site.new_folder(f"environment-{number}")
+        return _Equipped(environment=await self._workshop.environments.make(interpreter, wheels, into), wheels=wheels)
+
+    async def _attempt(
+        self, site: _Site, equipped: _Equipped, *, is_last: bool
+    ) -> tuple[Build | None, tuple[str, ...]]:
+        """The build; or None, and what the backend wants besides."""
+        job = site.job
+        began = time.monotonic()
+        async with self._token():
+            with self._logging(site):
+                async with running_backend(self._process(site, equipped)) as backend:
+                    if not is_last:
+                        extra = await backend.requires_for_wheel(job.settings)
+                        if not self._building.no_build_isolation and not _are_met(extra, equipped.wheels, job):
+                            return None, extra
+                    async with self._workshop.history.building(job.build):
+                        if (known := await self._done_meanwhile(job)) is not None:
+                            return known, ()
+                        made = await self._made(site, backend)
+                        seconds = round(time.monotonic() - began, 3)
+                        return self._recorded(site, equipped, evolve(made, seconds=seconds)), ()
+
+    async def _made(self, site: _Site, backend: Backend) -> Build:
+        job = site.job
+        if job.goal == "prepare":
+            self._workshop.report(Event(code="build", message=f"{job.what}: its backend prepares metadata"))
+            info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
+            if info is not None:
+                return _build(job, "prepare", read_prepared(info, job))
+        self._workshop.report(Event(code="build", message=f"{job.what}: its backend builds a wheel"))
+        path = await backend.build_wheel(job.settings, site.new_folder("wheel"), None)
+        return await self._taken(job, path)
+
+    async def _taken(self, job: BuildJob, wheel: Path) -> Build:
+        """The wheel that a backend made: checked, hashed, put among the archives."""
+        from anyio.to_thread import run_sync
+
+        metadata = await run_sync(read_wheel, wheel, job)
+        size = wheel.stat().st_size  # noqa: ASYNC240  # one call
+        sha256 = (await digests_of(wheel))["sha256"]
+        self._workshop.archives.put(wheel, sha256, wheel.name)
+        made = _build(job, "wheel", metadata)
+        return evolve(made, wheel=wheel.name, sha256=sha256, size=size)
+
+    def _recorded(self, site: _Site, equipped: _Equipped, made: Build) -> Build:
+        build = evolve(
+            made,
+            backend=site.system.backend,
+            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
+            built=datetime.fromtimestamp(self._workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
+        )
+        self._workshop.history.add(build)
+        return build
+
+    async def _done_meanwhile(self, job: BuildJob) -> Build | None:
+        """By another process or task that held the lock before us."""
+        for build in self.builds(job.build):
+            needs_wheel = job.goal == "wheel"
+            is_served = serves(build, job.fingerprint, job.interpreter, needs_wheel=needs_wheel, is_static=False)
+            if is_served and (not needs_wheel or await self.is_whole(build)):
+                return build
+        return None
+
+    # -- what they work with
+
+    def _process(self, site: _Site, equipped: _Equipped) -> BackendProcess:
+        temporary = site.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        environ = process_environ(os.environ, scripts=equipped.environment.scripts, temporary=temporary)
+        return BackendProcess(
+            python=equipped.environment.python,
+            source=site.source,
+            backend=site.system.backend,
+            backend_path=site.system.backend_path,
+            environ=environ,
+            log=site.log,
+            timeout=self._building.build_timeout,
+            what=site.job.what,
+        )
+
+    def _token(self) -> anyio.CapacityLimiter:
+        if self._tokens is None:
+            import anyio
+
+            self._tokens = anyio.CapacityLimiter(self._building.concurrent_builds)
+        return self._tokens
+
+    @contextmanager
+    def _site_folder(self) -> Iterator[Path]:
+        folder = self._workshop.run.folder()
+        try:
+            yield folder
+        finally:
+            self._workshop.run.remove(folder)
+
+    @contextmanager
+    def _logging(self, site: _Site) -> Iterator[None]:
+        """What the backend printed stays in the cache; an error names it."""
+        try:
+            yield
+        except BuildError as error:
+            log = self._keep_log(site)
+            raise error if log is None else _naming_log(error, log) from error
+
+    def _keep_log(self, site: _Site) -> Path | None:
+        if not site.log.is_file():
+            return None
+        return self._workshop.history.keep_log(site.log, site.job.build, _log_key(site.job))
+
+
+def _project_folder(top: Path, job: BuildJob) -> Path:
+    """Where the project is in an unpacked sdist. Raises BuildError."""
+    folder = top / job.dist.subdirectory if job.dist.subdirectory else top
+    if not folder.is_dir() or not folder.resolve().is_relative_to(top.resolve()):
+        raise BuildError(
+            f"{job.what} has no folder `{job.dist.subdirectory}`", hint="correct its subdirectory", code="no-project"
+        )
+    return folder
+
+
+def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:
+    return Build(build=job.build, fingerprint=job.fingerprint, goal=goal, rung=goal, metadata=metadata)
+
+
+def _refuse_cycle(job: BuildJob) -> None:
+    """Raises BuildError where the job is needed for itself."""
+    builds = [frame.build for frame in job.stack]
+    if job.build in builds:
+        chain = [*job.stack[builds.index(job.build) :], job.frame]
+        raise BuildError(
+            f"{job.what} is needed to build itself: {' -> '.join(frame.name for frame in chain)}",
+            hint="allow a wheel of one of them, or name another version with --build-constraint",
+            code="build-cycle",
+            chain=[frame.name for frame in chain],
+        )
+
+
+def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], job: BuildJob) -> bool:
+    """Whether the wheels fulfil what a backend wants besides. What asks for extras is left to the resolver."""
+    from packaging.utils import canonicalize_name
+
+    versions: dict[str, str] = {canonicalize_name(each.metadata.name): each.metadata.version for each in wheels}
+    for text in requirements:
+        try:
+            request = parse_request(text, origin="build")
+        except FelloeError:
+            return False  # the resolver says what is wrong with it
+        if not matches_environment(request, job.interpreter):
+            continue
+        version = versions.get(request.name or "")
+        if version is None or request.extras or request.url:
+            return False
+        if not request.specifier.contains(version, prereleases=True):
+            return False
+    return True
+
+
+def _log_key(job: BuildJob) -> str:
+    return f"{digest(repr(job.fingerprint))}-{job.goal}"
+
+
+def _naming_log(error: BuildError, log: Path) -> BuildError:
+    tail = "".join(f"\n  {line}" for line in error.payload.get("tail", ()))
+    payload = {**error.payload, "log": str(log)}
+    message = f"{error.message}{tail}\n  (all of its output is in `{log}`)"
+    return BuildError(message, hint=error.hint, code=error.code, **payload)

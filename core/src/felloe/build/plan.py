@@ -1,0 +1,177 @@
+"""What to build, and with what: decided from a source tree and the settings, before anything runs.
+
+PEP 517 and 518 say what pyproject.toml means; a project without `[build-system]` is built by setuptools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
+
+from felloe.errors import BuildError
+from felloe.metadata import load_pyproject
+
+if TYPE_CHECKING:
+    from felloe.build.fingerprint import Fingerprint
+    from felloe.values import Dist, Interpreter, Json
+
+__all__ = ["BuildJob", "BuildSystem", "Frame", "Goal", "Stack", "build_id", "process_environ", "read_build_system"]
+
+Goal = Literal["prepare", "wheel"]
+
+LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
+LEGACY_REQUIRES = ("setuptools>=40.8.0",)
+# What would make a backend see more than its own environment, and what is meant for us alone.
+LEFT_OUT = frozenset(
+    {
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "PYTHONEXECUTABLE",
+        "PYTHONSAFEPATH",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "__PYVENV_LAUNCHER__",
+    }
+)
+SECRET_PREFIXES = ("FELLOE_INDEX_", "UV_INDEX_")
+SECRET_NAMES = frozenset({"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL"})
+
+
+@frozen(kw_only=True)
+class Frame:
+    """One build under way, as those that it needs see it."""
+
+    build: str
+    name: str
+
+
+Stack = tuple[Frame, ...]
+
+
+@frozen(kw_only=True)
+class BuildSystem:
+    """The `[build-system]` table (PEP 517, 518), with its defaults."""
+
+    requires: tuple[str, ...] = LEGACY_REQUIRES
+    backend: str = LEGACY_BACKEND
+    backend_path: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class BuildJob:
+    """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
+
+    `what` names it in errors. `settings` are the backend's config settings (PEP 517).
+    """
+
+    build: str
+    what: str
+    dist: Dist
+    archive: Path
+    interpreter: Interpreter
+    settings: Mapping[str, Json]
+    fingerprint: Fingerprint
+    goal: Goal
+    stack: Stack = ()
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(build=self.build, name=f"{self.dist.name or self.dist.filename} {self.dist.version or ''}".strip())
+
+
+def build_id(dist: Dist, content: str) -> str:
+    """32 hex digits: what is built, wherever it came from. `content` is the content id of its bytes."""
+    inputs = {
+        "content": content,
+        "subdirectory": dist.subdirectory,
+        "editable": dist.editable,
+        "scm": dist.scm,
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def read_build_system(source: Path, what: str) -> BuildSystem:
+    """How the project in the folder `source` is built.
+
+    Raises BuildError where there is no project, or its pyproject.toml is not as PEP 518 wants it.
+    """
+    raw = _read(source / "pyproject.toml")
+    if raw is None:
+        if not any(_is_file(source / name) for name in ("setup.py", "setup.cfg")):
+            raise BuildError(
+                f"{what} holds no project: there is no pyproject.toml, setup.py or setup.cfg",
+                hint="choose another version or file",
+                code="no-project",
+            )
+        return BuildSystem()
+    try:
+        document = load_pyproject(raw)
+    except ValueError as error:
+        raise _bad_pyproject(what, str(error)) from error
+    return _build_system(document, what)
+
+
+def process_environ(environ: Mapping[str, str], *, scripts: Path, temporary: Path) -> dict[str, str]:
+    """The environment of a backend: ours without what leads it elsewhere or is secret; `scripts` first on PATH."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in LEFT_OUT | SECRET_NAMES and not name.startswith(SECRET_PREFIXES)
+    }
+    path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
+    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    return {**kept, **folders, "PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
+
+
+def _build_system(document: Mapping[str, Any], what: str) -> BuildSystem:
+    if "build-system" not in document:
+        return BuildSystem()
+    table = document["build-system"]
+    if not isinstance(table, dict):
+        raise _bad_pyproject(what, "`build-system` is not a table")
+    if "requires" not in table:
+        raise _bad_pyproject(what, "`build-system.requires` is missing, and PEP 518 wants it")
+    backend = table.get("build-backend", LEGACY_BACKEND)
+    if not isinstance(backend, str) or not backend.strip():
+        raise _bad_pyproject(what, "`build-system.build-backend` is not a text")
+    if "backend-path" in table and "build-backend" not in table:
+        raise _bad_pyproject(what, "there is a `backend-path`, and no `build-backend` in it")
+    return BuildSystem(
+        requires=_texts(table, "requires", what), backend=backend, backend_path=_texts(table, "backend-path", what)
+    )
+
+
+def _texts(table: Mapping[str, Any], key: str, what: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _bad_pyproject(what, f"`build-system.{key}` is not a list of texts")
+    return tuple(value)
+
+
+def _bad_pyproject(what: str, reason: str) -> BuildError:
+    return BuildError(
+        f"the pyproject.toml of {what} cannot be used: {reason}",
+        hint="choose another version, or tell its author",
+        code="bad-pyproject",
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    """A regular file, through links that stay in the tree: the unpacking saw to that."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,67 @@
+"""What a backend made, checked before it is believed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from felloe.build.fingerprint import fits
+from felloe.build.plan import BuildJob
+from felloe.errors import BuildError, FelloeError
+from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
+from felloe.values import Metadata
+
+__all__ = ["read_prepared", "read_wheel"]
+
+
+def read_prepared(info: Path, job: BuildJob) -> Metadata:
+    """METADATA of the `.dist-info` folder that a backend prepared. Raises BuildError."""
+    return _checked(_read_metadata(info / "METADATA", job), job)
+
+
+def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
+    """METADATA of the wheel that a backend made, which has to fit the interpreter asked about. Raises BuildError."""
+    from felloe.net.archive import read_wheel_metadata
+
+    try:
+        raw = read_wheel_metadata(wheel, wheel.name)
+    except FelloeError as error:
+        raise _bad(job, str(error)) from error
+    metadata = _checked(raw, job)
+    if not fits(wheel.name, job.interpreter):
+        raise BuildError(
+            f"the build of {job.what} made `{wheel.name}`, which does not fit Python {job.interpreter.version}",
+            hint="it was told of another platform or Python: look at the settings and variables given to it",
+            code="wheel-does-not-fit",
+        )
+    return metadata
+
+
+def _checked(raw: bytes, job: BuildJob) -> Metadata:
+    try:
+        metadata = parse_metadata(raw, what=f"what was built of {job.what}")
+        check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
+    except FelloeError as error:
+        raise _bad(job, str(error)) from error
+    return metadata
+
+
+def _read_metadata(path: Path, job: BuildJob) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _bad(job, f"METADATA cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise _bad(job, "METADATA is no regular file of reasonable size")
+        return file.read()
+
+
+def _bad(job: BuildJob, reason: str) -> BuildError:
+    return BuildError(
+        f"the build of {job.what} made what cannot be used: {reason}",
+        hint="this is a fault of the project or of its backend: choose another version, or tell its author",
+        code="bad-backend-output",
+    )

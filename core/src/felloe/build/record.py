@@ -1,0 +1,136 @@
+"""One build that was done, as a value, and as the documents of `builds-v0` and `metadata.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from felloe.build.fingerprint import Fingerprint
+from felloe.build.plan import Goal
+from felloe.record import Record, metadata_of
+from felloe.values import Json, Metadata, Rung
+
+__all__ = ["Build", "builds_in", "with_build"]
+
+
+@frozen(kw_only=True)
+class Build:
+    """What a build gave: metadata, and a wheel (its file name, sha256 and size in bytes) where it went that far.
+
+    `backend` is its name (PEP 517); `requirements` maps the file name of each wheel in its environment to its sha256.
+    `built` is an instant in UTC (RFC 3339), `seconds` how long it took, `log` a path below the cache folder.
+    """
+
+    build: str
+    fingerprint: Fingerprint
+    goal: Goal
+    rung: Rung
+    metadata: Metadata
+    wheel: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    backend: str = ""
+    requirements: Mapping[str, str] = field(factory=dict)
+    built: str = ""
+    seconds: float = 0.0
+    log: str = ""
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Json], data: Mapping[str, Metadata]) -> Build:
+        """`data` is that of the record which the document is in. Raises ValueError where it is not one of ours."""
+        try:
+            return _from_json(document, data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the record of a build cannot be read: {error!r}") from error
+
+    def to_json(self) -> dict[str, Json]:
+        """The document of `builds-v0`, which stands for itself."""
+        document: dict[str, Json] = {
+            "build": self.build,
+            "fingerprint": self.fingerprint.to_json(),
+            "goal": self.goal,
+            "rung": self.rung,
+        }
+        if self.wheel is not None:
+            document |= {"wheel": self.wheel, "sha256": self.sha256, "size": self.size}
+        document |= {"backend": self.backend, "requirements": dict(self.requirements)}
+        document |= {"built": self.built, "seconds": self.seconds, "log": self.log}
+        return {**document, "metadata": dict(self.metadata.fields)}
+
+
+def builds_in(record: Record) -> list[Build]:
+    """The builds of a record, newest first; those that another release wrote in its own way are left out."""
+    found = []
+    for document in reversed(record.builds):
+        try:
+            found.append(Build.from_json(document, record.data))
+        except ValueError:
+            continue
+    return found
+
+
+def with_build(record: Record, build: Build) -> Record:
+    """The record with the build, in place of one of the same inputs and goal.
+
+    Its metadata are in `data` under the wheel's name; where another environment has put others there (or there is no
+    wheel), they are kept with the build.
+    """
+    if build.wheel is not None and build.wheel not in record.data:
+        data = {**record.data, build.wheel: build.metadata}
+        record = evolve(record, data=data, rungs={**record.rungs, build.wheel: build.rung})
+    document = build.to_json()
+    if build.wheel is not None and record.data[build.wheel] == build.metadata:
+        del document["metadata"]
+    return evolve(record, builds=with_document(record.builds, document))
+
+
+def with_document(
+    documents: Sequence[Mapping[str, Json]], document: Mapping[str, Json]
+) -> tuple[Mapping[str, Json], ...]:
+    """The documents with one more, in place of one of the same inputs and goal; the newest is the last."""
+    kept = (each for each in documents if _identity(each) != _identity(document))
+    return (*kept, document)
+
+
+def _identity(document: Mapping[str, Json]) -> tuple[Json, ...]:
+    return tuple(document.get(key) for key in ("build", "fingerprint", "goal"))
+
+
+def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Build:
+    fingerprint, wheel = document["fingerprint"], document.get("wheel")
+    return Build(
+        build=_text(document["build"]),
+        fingerprint=Fingerprint(**{key: _text(fingerprint[key]) for key in ("settings", "interpreter", "toolchain")}),
+        goal=_one_of(document["goal"], "prepare", "wheel"),
+        rung=_one_of(document["rung"], "prepare", "wheel"),
+        metadata=metadata_of(document["metadata"]) if "metadata" in document else data[_text(wheel)],
+        wheel=None if wheel is None else _wheel_name(wheel),
+        sha256=None if wheel is None else _text(document["sha256"]),
+        size=document.get("size"),
+        backend=_text(document.get("backend", "")),
+        requirements=document.get("requirements", {}),
+        built=_text(document.get("built", "")),
+        seconds=float(document.get("seconds", 0.0)),
+        log=_text(document.get("log", "")),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _one_of(value: object, *choices: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+    return value
+
+
+def _wheel_name(value: object) -> str:
+    name = _text(value)
+    if not name.endswith(".whl") or name.count("-") < 4 or "/" in name:
+        raise ValueError(f"{name!r} is not the name of a wheel")
+    return name

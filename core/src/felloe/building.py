@@ -1,0 +1,228 @@
+"""From an sdist to what a build of it gives: known from before, done elsewhere for the same bytes, or built.
+
+What a build requires is found, resolved and brought by the line itself, with the stack of builds that wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from attrs import evolve, frozen
+
+from felloe.build.fingerprint import Fingerprint, fingerprint_of, serves
+from felloe.build.plan import BuildJob, Goal, Stack, build_id
+from felloe.build.record import Build, builds_in
+from felloe.config import Building, Policy
+from felloe.errors import BuildError, BuildNeededError, FelloeError
+from felloe.flights import Flights
+from felloe.metadata import proves
+from felloe.record import Record
+from felloe.stepping import work
+from felloe.values import Dist, Interpreter, Json, Metadata, Request, Wheel
+
+if TYPE_CHECKING:
+    from felloe.build.builder import Builder
+
+__all__ = ["Asked", "Done", "Requirements", "SdistBuilds"]
+
+ALL = ":all:"
+
+
+class Requirements(Protocol):
+    """The line, as builds use it for what they require; `stack` are the builds that wait for it."""
+
+    async def find(self, item: Request) -> Sequence[Dist]: ...
+
+    async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata: ...
+
+    async def wheel_for(self, dist: Dist, stack: Stack) -> Wheel: ...
+
+
+@frozen(kw_only=True)
+class Asked:
+    """An sdist, for which interpreter and as far as what it is asked; `stack` are the builds that wait for it."""
+
+    dist: Dist
+    what: str
+    interpreter: Interpreter
+    goal: Goal
+    stack: Stack = ()
+
+
+class Done(NamedTuple):
+    """A build, and whether it was done just now."""
+
+    build: Build
+    is_new: bool
+
+
+class SdistBuilds:
+    """The builds of one Database. `make_builder` is called when something has to be built, or looked up beside it."""
+
+    def __init__(self, building: Building, policy: Policy, make_builder: Callable[[], Builder]) -> None:
+        self._building = building
+        self._policy = _policy_for_requirements(policy, building)
+        self._make_builder = make_builder
+        self._builder: Builder | None = None
+        self._flights = Flights()
+
+    def known(self, asked: Asked, record: Record) -> Build | None:
+        """The newest build in the record that serves. Does no I/O."""
+        return self._serving(builds_in(record), asked, record) if record.builds else None
+
+    async def get(self, asked: Asked, record: Record, archive: Path, line: Requirements) -> Done:
+        """What a build gives: of those of the same bytes that were done before, else a new one of `archive`.
+
+        Raises BuildError, BuildNeededError where it may not be built, and what its requirements raise.
+        """
+        await work()
+        builder = self._workshop()
+        before = self._serving(builder.builds(_build_id(asked, record)), asked, record)
+        if before is not None and await builder.is_whole(before):
+            return Done(before, is_new=False)
+        self._refuse_forbidden(asked)
+        job = self._job(asked, record, archive)
+
+        async def build() -> Build:
+            return await builder.build(job, lambda requirements: self._wheels(requirements, job, line))
+
+        if job.stack:
+            return Done(await build(), is_new=True)
+        # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
+        return Done(await self._flights.share((job.build, job.fingerprint, job.goal), build), is_new=True)
+
+    # -- the steps
+
+    def _serving(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
+        build, wanted = _build_id(asked, record), self._fingerprint(asked)
+        is_static = record.static is not None and proves(record.static)
+        needs_wheel = asked.goal == "wheel"
+        for each in builds:
+            if each.build != build:
+                continue
+            if serves(each, wanted, asked.interpreter, needs_wheel=needs_wheel, is_static=is_static):
+                return each
+        return None
+
+    def _refuse_forbidden(self, asked: Asked) -> None:
+        if not self._building.no_build & {ALL, asked.dist.name}:
+            return
+        option = "--no-build" if ALL in self._building.no_build else f"--no-build-package {asked.dist.name}"
+        raise BuildNeededError(
+            f"{asked.what} would have to be built, which `{option}` forbids",
+            hint="choose a version that has a wheel, or allow the build",
+            code="build-not-allowed",
+            filename=asked.dist.filename,
+        )
+
+    def _job(self, asked: Asked, record: Record, archive: Path) -> BuildJob:
+        return BuildJob(
+            build=_build_id(asked, record),
+            what=asked.what,
+            dist=asked.dist,
+            archive=archive,
+            interpreter=asked.interpreter,
+            settings=self._settings(asked),
+            fingerprint=self._fingerprint(asked),
+            goal=asked.goal,
+            stack=asked.stack,
+        )
+
+    def _settings(self, asked: Asked) -> dict[str, Json]:
+        """`-C` is for what was asked for; a backend that is built on the way may not know what it says."""
+        general = {} if asked.stack else self._building.config_settings
+        return {**general, **self._building.config_settings_package.get(asked.dist.name or "", {})}
+
+    def _fingerprint(self, asked: Asked) -> Fingerprint:
+        return fingerprint_of(
+            settings=self._settings(asked),
+            constraints=self._building.build_constraints,
+            isolation=not self._building.no_build_isolation,
+            interpreter=asked.interpreter,
+            environ=os.environ,
+        )
+
+    def _workshop(self) -> Builder:
+        if self._builder is None:
+            self._builder = self._make_builder()
+        return self._builder
+
+    async def _wheels(self, requirements: Sequence[str], job: BuildJob, line: Requirements) -> Sequence[Wheel]:
+        """Wheels that fulfil the requirements and each other's, in the order of their names."""
+        import anyio
+
+        from felloe.resolution.resolve import resolve
+
+        stack = (*job.stack, job.frame)
+        dists = await resolve(
+            requirements,
+            lookup=_Lookup(line, stack),
+            interpreter=job.interpreter,
+            policy=self._policy,
+            what=job.what,
+        )
+        wheels: dict[str, Wheel] = {}
+
+        async def bring(dist: Dist) -> None:
+            wheels[dist.filename] = await _blaming(job, dist, line.wheel_for(dist, stack))
+
+        try:
+            async with anyio.create_task_group() as group:
+                for dist in dists:
+                    group.start_soon(bring, dist)
+        except* FelloeError as errors:
+            raise _first(errors) from None
+        return [wheels[dist.filename] for dist in dists]
+
+
+class _Lookup:
+    """Implements `felloe.resolution.resolve.Lookup` by the line."""
+
+    def __init__(self, line: Requirements, stack: Stack) -> None:
+        self._line = line
+        self._stack = stack
+
+    async def find(self, request: Request) -> Sequence[Dist]:
+        return await self._line.find(request)
+
+    async def metadata(self, dist: Dist) -> Metadata:
+        return await self._line.metadata_for(dist, self._stack)
+
+
+def _build_id(asked: Asked, record: Record) -> str:
+    return build_id(asked.dist, record.entry.content or "")
+
+
+def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
+    """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
+    return evolve(
+        policy,
+        constraints=building.build_constraints,
+        no_binary=policy.no_binary - {ALL},
+        only_binary=policy.only_binary - {ALL},
+        require_hashes=False,
+        prereleases=None,
+    )
+
+
+async def _blaming(job: BuildJob, dist: Dist, wheel: Awaitable[Wheel]) -> Wheel:
+    try:
+        return await wheel
+    except FelloeError as error:
+        if error.code == "build-cycle":
+            raise
+        raise BuildError(
+            f"{job.what} needs `{dist.filename}` to be built: {error.message}",
+            hint=error.hint,
+            code=error.code,
+            **error.payload,
+        ) from error
+
+
+def _first(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+    """One of them says enough; a group may be of groups."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

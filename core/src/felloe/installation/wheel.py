@@ -1,0 +1,133 @@
+"""What an unpacked wheel brings, and where it goes (binary distribution format, "Installing a wheel")."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeGuard
+
+from attrs import frozen
+
+from felloe.errors import ArchiveError
+from felloe.installation.scripts import EntryPoint, parse_entry_points
+from felloe.net.member import naming, shown
+
+__all__ = ["Placed", "Scheme", "WheelContents", "read_wheel"]
+
+Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
+
+INFO, DATA = ".dist-info", ".data"
+LARGEST = 16 * 1024 * 1024
+VERSION = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})*")
+
+
+@frozen(kw_only=True)
+class Placed:
+    """One file: `source` is its path in the wheel, `path` the one below the folder of its scheme; slashes in both."""
+
+    source: str
+    scheme: Scheme
+    path: str
+
+
+@frozen(kw_only=True)
+class WheelContents:
+    """All that is to be installed but RECORD: a later file goes over an earlier one of the same path.
+
+    `root` is the scheme of what lies outside of `.data`, `info` the name of the .dist-info folder there.
+    """
+
+    root: Scheme
+    info: str
+    files: tuple[Placed, ...]
+    programs: tuple[EntryPoint, ...]
+
+    @property
+    def project(self) -> str:
+        """As the .dist-info folder has it."""
+        return self.info.removesuffix(INFO).rpartition("-")[0] or self.info.removesuffix(INFO)
+
+
+def read_wheel(folder: Path, filename: str) -> WheelContents:
+    """The contents of the wheel `filename`, which is unpacked in `folder`.
+
+    Raises ArchiveError where it is no wheel, or one of a later format; OSError where it cannot be read.
+    """
+    with naming(filename):
+        paths = sorted(_paths(folder))
+        info = _info(paths)
+        root = _root_scheme(_text(folder, f"{info}/WHEEL"))
+        files = sorted((_place(path, root) for path in paths if path != f"{info}/RECORD"), key=_data_last)
+        entry_points = f"{info}/entry_points.txt"
+        programs = parse_entry_points(_text(folder, entry_points)) if entry_points in paths else ()
+        return WheelContents(root=root, info=info, files=tuple(files), programs=programs)
+
+
+def _paths(folder: Path) -> Iterator[str]:
+    """The files below `folder`, with slashes."""
+    for where, folders, names in os.walk(folder):
+        for path in (Path(where, name) for name in (*folders, *names)):
+            if path.is_symlink():
+                name = shown(path.relative_to(folder).as_posix())
+                raise ArchiveError(f"holds a symbolic link, which a wheel cannot: `{name}`")
+        yield from (Path(where, name).relative_to(folder).as_posix() for name in names)
+
+
+def _info(paths: Iterable[str]) -> str:
+    """The one .dist-info folder."""
+    tops = {path.partition("/")[0] for path in paths if "/" in path}
+    folders = sorted(name for name in tops if name.endswith(INFO))
+    if len(folders) != 1:
+        names = ", ".join(f"`{shown(name)}`" for name in folders[:5]) or "none"
+        raise ArchiveError(f"has to hold one .dist-info directory, and holds {names}")
+    return folders[0]
+
+
+def _text(folder: Path, path: str) -> str:
+    try:
+        with folder.joinpath(path).open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError as error:
+        raise ArchiveError(f"has no file `{shown(path)}`, and a wheel has to have it") from error
+    if len(data) > LARGEST:
+        raise ArchiveError(f"holds more than {LARGEST} bytes in `{shown(path)}`", code="archive-too-large")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ArchiveError(f"holds a file that is not UTF-8: `{shown(path)}`") from error
+
+
+def _root_scheme(wheel: str) -> Scheme:
+    """By WHEEL. Raises ArchiveError where the format is later than 1: then nothing of it can be known."""
+    from email.parser import HeaderParser
+
+    headers = HeaderParser().parsestr(wheel)
+    version = str(headers.get("Wheel-Version", "")).strip()
+    match = VERSION.fullmatch(version)
+    if match is None:
+        raise ArchiveError(f"has no good Wheel-Version in its file WHEEL: `{shown(version)}`")
+    if int(match[1]) > 1:
+        hint = "use another release, or a newer felloe"
+        raise ArchiveError(f"is of the wheel format {shown(version)}, and only 1.0 is known", hint=hint)
+    return "purelib" if str(headers.get("Root-Is-Purelib", "")).strip().lower() == "true" else "platlib"
+
+
+def _place(path: str, root: Scheme) -> Placed:
+    """Any `.data` folder counts, as for pip: its name need not be spelt as that of .dist-info."""
+    top, _, below = path.partition("/")
+    if not (below and top.endswith(DATA)):
+        return Placed(source=path, scheme=root, path=path)
+    scheme, _, rest = below.partition("/")
+    if not (rest and _is_scheme(scheme)):
+        raise ArchiveError(f"holds a file that has no place to go to: `{shown(path)}`")
+    return Placed(source=path, scheme=scheme, path=rest)
+
+
+def _is_scheme(name: str) -> TypeGuard[Scheme]:
+    return name in {"purelib", "platlib", "headers", "scripts", "data"}
+
+
+def _data_last(placed: Placed) -> bool:
+    return placed.source != placed.path

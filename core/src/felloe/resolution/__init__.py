@@ -1,0 +1,1 @@
+"""Which distributions fulfil a set of requirements, theirs included: enough of a resolver for build requirements."""

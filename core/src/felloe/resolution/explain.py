@@ -1,0 +1,94 @@
+"""Why nothing fulfils all that is required, told to people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from felloe.errors import NoMatchError
+from felloe.request import parse_pep508, redacted
+from felloe.resolution.facts import is_direct
+
+if TYPE_CHECKING:
+    from felloe.errors import FelloeError
+    from felloe.resolution.facts import Facts
+    from felloe.resolution.provider import Need
+    from felloe.values import Request
+
+__all__ = ["impossible", "too_deep"]
+
+MOST_SHOWN = 8  # requirements of a conflict, and links of a chain
+
+
+def impossible(needs: Sequence[Need], facts: Facts, constraints: Sequence[str], what: str) -> NoMatchError:
+    """`needs` are those that could not be brought together (none twice); `what` is what they are to build."""
+    reasons = [facts.why_none(need.request) for need in needs]
+    if reasons[0] is not None and None not in reasons:
+        return _nothing_fits(needs[0], reasons[0], what)
+    shown = [_shown(need, reason, facts) for need, reason in zip(needs, reasons, strict=True)]
+    told = list(dict.fromkeys([*shown, *_constraints(needs, constraints)]))
+    return NoMatchError(
+        f"no set of versions fulfils all that is required to build {what}: {_listed(told)}",
+        hint="Take another version of what is built, or narrow the choice with a build constraint.",
+        code="resolution-impossible",
+        requirements=[need.request.text for need in needs],
+    )
+
+
+def too_deep(requests: Sequence[Request], what: str) -> NoMatchError:
+    """There may be a solution; the search for it was given up."""
+    texts = [request.text for request in requests]
+    return NoMatchError(
+        f"no set of versions was found in reasonable time for what is required to build {what}: "
+        + _listed([f"`{text}`" for text in texts]),
+        hint="Narrow the choice with build constraints.",
+        code="resolution-too-deep",
+        requirements=texts,
+    )
+
+
+def _nothing_fits(need: Need, reason: FelloeError, what: str) -> NoMatchError:
+    chain = _chain(need)
+    by = "".join(f"{link}, " for link in chain) + "to build" if chain else "required to build"
+    return NoMatchError(
+        f"`{need.request.text}`, {by} {what}: {reason}",
+        hint=reason.hint,
+        code="resolution-impossible",
+        requirements=[need.request.text],
+        reason=reason.code,
+    )
+
+
+def _shown(need: Need, reason: FelloeError | None, facts: Facts) -> str:
+    note = " (which nothing fulfils)" if reason is not None else _version(need, facts)
+    return ", ".join([f"`{need.request.text}`{note}", *_chain(need)])
+
+
+def _version(need: Need, facts: Facts) -> str:
+    """The one version of a direct reference, which its text does not tell."""
+    options = facts.options([need.request]) if is_direct(need.request) else ()
+    return "".join(f" (version {option.version})" for option in options)
+
+
+def _chain(need: Need) -> list[str]:
+    links: list[str] = []
+    while need.by is not None and len(links) < MOST_SHOWN:
+        links.append(f"required by `{need.by.name} {need.by.option.version}`")
+        need = need.by.need
+    return links
+
+
+def _constraints(needs: Sequence[Need], constraints: Sequence[str]) -> list[str]:
+    names = {need.name for need in needs}
+    return [
+        f"`{redacted(text)}`, a constraint"
+        for text in constraints
+        if canonicalize_name(parse_pep508(text).name) in names
+    ]
+
+
+def _listed(texts: Sequence[str]) -> str:
+    left_out = len(texts) - MOST_SHOWN
+    return "; ".join([*texts[:MOST_SHOWN], *([f"and {left_out} more"] if left_out > 0 else [])])

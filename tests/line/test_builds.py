@@ -1,0 +1,345 @@
+"""sdists that have to be built: once, remembered, found again, and never when it was not needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from attrs import evolve
+
+from felloe import Answer, Database, Wheel
+from felloe.config import Building, Policy
+from felloe.errors import BuildError, BuildNeededError, FelloeError
+from felloe.testing import IndexServer, Project, make_wheel
+from tests.fixtures.line import Told, config_of, files_below, own_sources, read_document
+from tests.fixtures.projects import HOOKS, buildable, hooks_called
+
+pytestmark = pytest.mark.anyio
+
+SDIST = "acme-1.0.tar.gz"
+WHEEL = "acme-1.0-py3-none-any.whl"
+
+
+class Scene:
+    """One index, one cache; each question is a run of its own."""
+
+    def __init__(self, folder: Path, index: IndexServer) -> None:
+        self.folder = folder
+        self.cache = folder / "cache"
+        self.index = index
+        self.hooks_file = folder / "hooks"
+        self.told = Told()
+
+    @asynccontextmanager
+    async def database(self, building: Building | None = None, **options: Any) -> AsyncIterator[Database]:
+        self.told = Told()
+        config = config_of(self.cache, self.index, building=building or Building(), **options)
+        async with Database(config, reporter=self.told, sources=own_sources()) as database:
+            yield database
+
+    async def metadata(self, text: str = "acme", *, effort: Any = "build", **options: Any) -> Answer:
+        async with self.database(**options) as database:
+            return await database.metadata(text, effort=effort)
+
+    async def wheel(self, text: str = "acme", **options: Any) -> Wheel:
+        async with self.database(**options) as database:
+            return await database.wheel(text)
+
+    def add(self, name: str = "acme", *arguments: Any, **options: Any) -> Path:
+        sdist = buildable(self.folder, name, *arguments, **options)
+        self.index.add(sdist)
+        return sdist
+
+    def hooks(self) -> list[str]:
+        """What backends did since the last time."""
+        called = hooks_called(self.hooks_file)
+        self.hooks_file.unlink(missing_ok=True)
+        return called
+
+    @property
+    def record(self) -> dict[str, Any]:
+        (path,) = self.cache.glob(f"built-wheel-metadata-v0/**/{SDIST}/metadata.json")
+        return read_document(path)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    with IndexServer() as index:
+        scene = Scene(tmp_path, index)
+        monkeypatch.setenv(HOOKS, str(scene.hooks_file))
+        yield scene
+
+
+async def test_metadata_are_prepared_once(scene: Scene) -> None:
+    scene.add(requires_dist="['zlib-ng>=0.5']")
+
+    answer = await scene.metadata()
+    assert (answer.rung, answer.cached, answer.metadata.requires_dist) == ("prepare", False, ("zlib-ng>=0.5",))
+    assert scene.hooks() == ["acme get_requires", "acme prepare"]
+    assert scene.record["data"] == {}
+
+    again = await scene.metadata()
+    assert (again.rung, again.cached, again.metadata) == ("prepare", True, answer.metadata)
+    assert scene.hooks() == []
+
+
+async def test_a_wheel_is_built_once_and_answers_for_metadata(scene: Scene) -> None:
+    scene.add(requires_dist="['zlib-ng>=0.5']")
+
+    wheel = await scene.wheel()
+    assert (wheel.filename, wheel.rung, wheel.cached) == (WHEEL, "wheel", False)
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert scene.record["data"][WHEEL]["name"] == "acme"
+    assert [build["wheel"] for build in scene.record["builds"]] == [WHEEL]
+    assert "metadata" not in scene.record["builds"][0]
+
+    again, answer = await scene.wheel(), await scene.metadata()
+    assert (again.cached, again.sha256, again.path.name) == (True, wheel.sha256, WHEEL)
+    assert (answer.rung, answer.cached, answer.wheel) == ("wheel", True, WHEEL)
+    assert scene.hooks() == []
+    assert files_below(scene.cache, "scratch") == []
+
+
+async def test_a_backend_that_cannot_prepare_builds(scene: Scene) -> None:
+    scene.add(without=["prepare_metadata_for_build_wheel", "get_requires_for_build_wheel"])
+
+    assert (await scene.metadata()).rung == "wheel"
+    assert (await scene.wheel()).cached
+    assert scene.hooks() == ["acme wheel"]
+
+
+async def test_a_second_identical_run_writes_the_same_bytes(scene: Scene) -> None:
+    scene.add()
+    await scene.wheel()
+    before = {path: (scene.cache / path).read_bytes() for path in files_below(scene.cache, "built-wheel-metadata-v0")}
+
+    await scene.wheel()
+    await scene.metadata()
+    assert {path: (scene.cache / path).read_bytes() for path in before} == before
+
+
+async def test_new_bytes_are_built_and_replace_what_was_known(scene: Scene) -> None:
+    scene.add(requires_dist="['old']")
+    await scene.wheel()
+    scene.hooks()
+
+    scene.add(requires_dist="['new']")
+    wheel = await scene.wheel(refresh=True)
+    assert wheel.metadata.requires_dist == ("new",)
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert [len(scene.record["builds"]), list(scene.record["data"])] == [1, [WHEEL]]
+    assert scene.record["data"][WHEEL]["requires-dist"] == ["new"]
+
+
+async def test_a_wheel_that_was_lost_is_built_again(scene: Scene) -> None:
+    scene.add()
+    wheel = await scene.wheel()
+    wheel.path.unlink()
+    scene.hooks()
+
+    assert (await scene.metadata()).cached
+    assert not (await scene.wheel()).cached
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+
+
+@pytest.mark.parametrize("variable", ["CFLAGS", "CMAKE_ARGS"])
+async def test_a_pure_wheel_does_not_depend_on_the_toolchain(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    scene.add()
+    await scene.wheel()
+    monkeypatch.setenv(variable, "-O3")
+
+    assert (await scene.wheel()).cached
+
+
+async def test_settings_make_another_build(scene: Scene) -> None:
+    scene.add()
+    plain = await scene.wheel()
+    fast = await scene.wheel(building=Building(config_settings={"speed": "fast"}))
+    named = await scene.wheel(building=Building(config_settings_package={"acme": {"speed": "slow"}}))
+    assert len({plain.sha256, fast.sha256, named.sha256}) == 3
+    assert scene.hooks() == ["acme get_requires", "acme wheel"] * 3
+
+    assert (await scene.wheel()).sha256 == plain.sha256
+    assert (await scene.wheel(building=Building(config_settings={"speed": "fast"}))).sha256 == fast.sha256
+    assert scene.hooks() == []
+
+
+# What builds require
+
+
+async def test_requirements_are_installed_and_those_the_backend_adds(scene: Scene) -> None:
+    for name in ("first", "second"):
+        wheel = make_wheel(scene.folder, Project(name, "1.0"), files={f"{name}.py": f"text = {name!r}\n"})
+        scene.index.add(wheel)
+    scene.add(requires=["first"], extra_requires=["second>=1"], code="import first, second; assert second.text")
+
+    await scene.wheel()
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    (build,) = scene.record["builds"]
+    assert sorted(build["requirements"]) == ["first-1.0-py3-none-any.whl", "second-1.0-py3-none-any.whl"]
+
+
+async def test_a_requirement_that_is_an_sdist_is_built_before(scene: Scene) -> None:
+    scene.add("needed")
+    scene.add(requires=["needed"], code="import needed")
+
+    await scene.wheel()
+    assert scene.hooks() == [
+        "needed get_requires",
+        "needed prepare",
+        "needed get_requires",
+        "needed wheel",
+        "acme get_requires",
+        "acme wheel",
+    ]
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+async def test_many_builds_with_one_requirement_to_be_built(scene: Scene, at_once: int) -> None:
+    scene.add("needed")
+    names = [f"acme{number}" for number in range(8)]
+    for name in names:
+        scene.add(name, requires=["needed"], code="import needed")
+
+    async with scene.database(building=Building(concurrent_builds=at_once)) as database:
+        with anyio.fail_after(100):
+            outcomes = [outcome async for outcome in database.wheels(names)]
+    assert [str(outcome.error) for outcome in outcomes if outcome.error] == []
+    called = scene.hooks()
+    assert called.count("needed wheel") == 1
+    assert sorted(each for each in called if each.startswith("acme")) == sorted(
+        f"{name} {hook}" for name in names for hook in ("get_requires", "wheel")
+    )
+
+
+async def test_builds_with_the_same_requirements_share_one_environment(scene: Scene) -> None:
+    scene.index.add(make_wheel(scene.folder, Project("needed", "1.0"), files={"needed.py": "clean = True\n"}))
+    spoil = "import needed; assert needed.clean; open(needed.__file__, 'w').write('clean = False')"
+    names = [f"acme{number}" for number in range(4)]
+    for name in names:
+        scene.add(name, requires=["needed"], code=spoil)
+
+    for name in names:
+        await scene.wheel(name)
+    kept = [path for path in scene.cache.glob("environments-v0/*/*") if path.is_dir()]
+    assert len(kept) == 1
+
+
+CYCLES = [
+    pytest.param({"a": ["b"], "b": ["a"]}, ["a"], "a 1.0 -> b 1.0 -> a 1.0", id="one"),
+    pytest.param({"a": ["b"], "b": ["a"]}, ["a", "b"], " -> ", id="both at once"),
+    pytest.param({"a": ["a"]}, ["a"], "a 1.0 -> a 1.0", id="itself"),
+    pytest.param({"a": ["b"], "b": ["c"], "c": ["a"]}, ["a", "b", "c"], " -> ", id="three at once"),
+]
+
+
+@pytest.mark.parametrize(("projects", "asked", "said"), CYCLES)
+async def test_a_cycle_is_named_at_once(
+    scene: Scene, projects: dict[str, Sequence[str]], asked: Sequence[str], said: str
+) -> None:
+    for name, requires in projects.items():
+        scene.add(name, requires=requires)
+
+    async with scene.database() as database:
+        with anyio.fail_after(60):
+            outcomes = [outcome async for outcome in database.wheels(asked)]
+    assert {type(outcome.error) for outcome in outcomes} == {BuildError}
+    assert {outcome.error.code for outcome in outcomes if isinstance(outcome.error, FelloeError)} == {"build-cycle"}
+    assert all(said in str(outcome.error) for outcome in outcomes)
+    assert scene.hooks() == []
+
+
+async def test_twenty_callers_build_once(scene: Scene) -> None:
+    scene.add()
+    async with scene.database() as database:
+        outcomes = [outcome async for outcome in database.wheels(["acme"] * 20)]
+    assert [outcome.error for outcome in outcomes] == [None] * 20
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+
+
+async def test_a_requirement_that_is_not_there(scene: Scene) -> None:
+    scene.add(requires=["nothing-like-it"])
+    with pytest.raises(FelloeError) as caught:
+        await scene.wheel()
+    assert "nothing-like-it" in str(caught.value)
+    assert SDIST in str(caught.value)
+    assert files_below(scene.cache, "scratch") == []
+
+
+# What is not allowed
+
+
+@pytest.mark.parametrize(
+    ("building", "option"),
+    [
+        (Building(no_build=frozenset({":all:"})), "--no-build"),
+        (Building(no_build=frozenset({"acme"})), "--no-build-package acme"),
+    ],
+)
+async def test_no_build_is_obeyed(scene: Scene, building: Building, option: str) -> None:
+    scene.add()
+    with pytest.raises(BuildNeededError, match=option) as caught:
+        await scene.wheel(building=building)
+    assert caught.value.code == "build-not-allowed"
+    assert scene.hooks() == []
+
+    await scene.wheel()
+    assert (await scene.wheel(building=building)).cached
+
+
+@pytest.mark.parametrize("effort", ["cached", "static"])
+async def test_effort_bounds_how_far_to_go(scene: Scene, effort: str) -> None:
+    scene.add()
+    with pytest.raises(BuildNeededError) as caught:
+        await scene.metadata(effort=effort)
+    assert caught.value.code == "effort-exceeded"
+    assert scene.hooks() == []
+
+
+async def test_build_constraints_bind_requirements_alone(scene: Scene) -> None:
+    for version in ("1.0", "2.0"):
+        scene.index.add(make_wheel(scene.folder, Project("needed", version), files={"needed.py": f"v = '{version}'\n"}))
+    scene.add(requires=["needed"])
+
+    await scene.wheel(building=Building(build_constraints=("needed<2",)), policy=Policy(constraints=("needed>1.5",)))
+    (build,) = scene.record["builds"]
+    assert list(build["requirements"]) == ["needed-1.0-py3-none-any.whl"]
+
+
+async def test_without_isolation_the_interpreter_itself_builds(scene: Scene) -> None:
+    scene.add(requires=["nothing-like-it"], code="import pytest")
+
+    await scene.wheel(building=Building(no_build_isolation=True), python=Path(sys.executable))
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert scene.record["builds"][0]["requirements"] == {}
+
+
+async def test_a_failing_build_tells_its_last_lines_and_its_log(scene: Scene) -> None:
+    scene.add(code="print('about to fail'); raise RuntimeError('no luck')")
+    with pytest.raises(BuildError, match="no luck") as caught:
+        await scene.wheel()
+    assert "about to fail" in str(caught.value)
+    log = Path(caught.value.payload["log"])
+    assert "about to fail" in log.read_text()
+    assert log.is_relative_to(scene.cache / "builds-v0")
+    assert files_below(scene.cache, "scratch") == []
+
+
+async def test_the_same_bytes_of_another_index_are_not_built_again(scene: Scene) -> None:
+    sdist = scene.add()
+    await scene.wheel()
+    scene.hooks()
+    with IndexServer() as other:
+        other.add(sdist)
+        config = evolve(config_of(scene.cache, other), building=Building())
+        async with Database(config, sources=own_sources()) as database:
+            wheel = await database.wheel("acme")
+    assert wheel.filename == WHEEL
+    assert scene.hooks() == []
