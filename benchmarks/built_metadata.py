@@ -2,8 +2,9 @@
 
     python benchmarks/built_metadata.py [--json] [NAME==VERSION ...]
 
-The Database is asked with `--no-binary :all:` and an empty cache; each sdist here tells nothing that counts without a
-build. The same sdist is then unpacked, and its backend asked for METADATA by `build` in an environment of its own.
+The Database is asked with `--no-binary :all:` and an empty cache. Of an sdist that tells its metadata without a build
+a wheel is built, and the wheel's METADATA count. The same sdist is then unpacked, and its backend asked for METADATA by
+`build` in an environment of its own.
 `metadata_oracle.py` says when two answers are the same.
 
 Exits 1 where an answer differs or could not be had. Needs `felloe`, `build`, a C compiler, and an index; takes some
@@ -60,14 +61,16 @@ PROJECTS = (
     "rich==12.6.0",
     "tomlkit==0.11.6",
     "pastel==0.2.1",
-    # pdm-backend and pdm-pep517
     "fastapi-pagination==0.12.0",
+    # pdm-backend and pdm-pep517
+    "griffe==0.47.0",
+    "pdm-backend==2.3.3",
     "pdm-pep517==1.1.3",
     # meson-python
-    "contourpy==1.0.7",
+    "meson-python==0.16.0",
+    "siphash24==1.6",
     # scikit-build-core
-    "pyzmq==26.0.3",
-    "awkward-cpp==33",
+    "nanobind==2.7.0",
     # C extensions
     "markupsafe==2.1.3",
     "pyyaml==6.0.1",
@@ -97,6 +100,8 @@ def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:
     config = Config.load(no_binary=[":all:"], cache_dir=folder / "cache")
     with BlockingDatabase(config) as database:
         outcomes = {str(outcome.item): outcome for outcome in database.metadata_many(projects)}
+        static = [project for project, outcome in outcomes.items() if outcome.value and outcome.value.rung not in BUILT]
+        outcomes |= {str(outcome.item): outcome for outcome in database.wheels(static)}
         trees = {
             project: unpacked(database, outcomes[project], folder / str(number))
             for number, project in enumerate(projects)

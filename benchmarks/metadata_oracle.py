@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from felloe import Answer, Metadata
+from felloe import Answer, Metadata, Wheel
 
 __all__ = ["SAME", "Row", "compared", "table"]
 
@@ -66,7 +66,7 @@ class Row:
     details: list[str] = field(factory=list)
 
 
-def compared(project: str, answer: Answer, tree: Path) -> Row:
+def compared(project: str, answer: Answer | Wheel, tree: Path) -> Row:
     """The Row of `project`, whose source tree is unpacked at `tree`."""
     row = Row(
         project=project,

@@ -166,18 +166,18 @@ def test_options_select_the_distribution(felloe: Program, options: list[str], ve
     assert (result["wheel"] is None) == (rung == "pkg-info")
 
 
-def test_an_sdist_answers_by_its_static_rungs_or_says_that_it_needs_a_build(
+def test_an_sdist_answers_by_its_static_rungs_or_says_that_a_build_is_not_allowed(
     felloe: Program, index: IndexServer, tmp_path: Path
 ) -> None:
     old = Project("delta", "1.0", metadata_version="2.1")
     index.add(make_sdist(tmp_path, old, pyproject=STATIC, files={"PKG-INFO": None}))
 
-    results = felloe("metadata", "delta", "beta", "--json", code=1).results
+    results = felloe("metadata", "delta", "beta", "--no-build", "--json", code=1).results
     only_binary = felloe("metadata", "beta", "--only-binary", "beta", "--json", code=1)
 
     assert results[0]["rung"] == "pyproject"
     assert results[0]["metadata"]["requires-dist"] == ["attrs"]
-    assert results[1]["error"]["code"] == "build-needed"
+    assert results[1]["error"]["code"] == "build-not-allowed"
     assert only_binary.codes == ["no-matching-distribution"]
 
 

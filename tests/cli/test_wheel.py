@@ -63,9 +63,9 @@ def test_a_failed_item_puts_nothing_and_the_others_are_there(
     index.behave("/files/gone-*", Behaviour(statuses=[404]))
 
     asked = ["omega", "gamma", "gone", "beta", "no such"]
-    result = felloe("wheel", *asked, "-o", "out", "--json", code=1)
+    result = felloe("wheel", *asked, "-o", "out", "--no-build", "--json", code=1)
 
-    assert result.codes == ["hash-mismatch", "", "http-404", "build-needed", "invalid-requirement"]
+    assert result.codes == ["hash-mismatch", "", "http-404", "build-not-allowed", "invalid-requirement"]
     assert [path.name for path in (felloe.cwd / "out").iterdir()] == [GAMMA]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from felloe import BlockingDatabase, Database
-from felloe.errors import BuildNeededError, HashMismatchError, NetworkError, NoMatchError, OfflineError, ProjectNotFound
+from felloe.errors import BuildError, HashMismatchError, NetworkError, NoMatchError, OfflineError, ProjectNotFound
 from felloe.progress import Event
 from felloe.testing import Behaviour, IndexServer, Project, make_sdist, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources
@@ -381,7 +381,7 @@ ERRORS: dict[str, tuple[type[Exception], Callable[[Scene], None]]] = {
     "nowhere": (ProjectNotFound, lambda scene: None),
     "acme>2": (NoMatchError, lambda scene: None),
     "broken": (NetworkError, lambda scene: scene.server.behave("/simple/broken/", Behaviour(statuses=[500] * 9))),
-    "sdist": (BuildNeededError, lambda scene: None),
+    "sdist": (BuildError, lambda scene: None),
     "forged": (HashMismatchError, lambda scene: None),
 }
 
@@ -390,7 +390,7 @@ ERRORS: dict[str, tuple[type[Exception], Callable[[Scene], None]]] = {
 def test_errors_are_the_original_ones(scene: Scene, text: str) -> None:
     error, prepare = ERRORS[text]
     scene.add("acme")
-    scene.server.add(make_sdist(scene.folder, Project("sdist", "1.0", dynamic=["Requires-Dist"])))
+    scene.server.add(make_sdist(scene.folder, Project("sdist", "1.0", dynamic=["Requires-Dist"]), pyproject="[broken"))
     scene.server.add(make_sdist(scene.folder, Project("forged", "1.0")), hashes={"sha256": "0" * 64})
     prepare(scene)
 

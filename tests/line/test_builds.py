@@ -303,6 +303,16 @@ async def test_effort_bounds_how_far_to_go(scene: Scene, effort: str) -> None:
     assert scene.hooks() == []
 
 
+async def test_prepare_does_not_build(scene: Scene) -> None:
+    scene.add(without=["prepare_metadata_for_build_wheel"])
+    with pytest.raises(BuildNeededError, match="without building"):
+        await scene.metadata(effort="prepare")
+    assert scene.hooks() == ["acme get_requires"]
+
+    scene.add("other")
+    assert (await scene.metadata("other", effort="prepare")).rung == "prepare"
+
+
 async def test_build_constraints_bind_requirements_alone(scene: Scene) -> None:
     for version in ("1.0", "2.0"):
         scene.index.add(make_wheel(scene.folder, Project("needed", version), files={"needed.py": f"v = '{version}'\n"}))

@@ -240,9 +240,9 @@ async def test_what_is_dynamic_has_to_be_built(scene: Scene, project: Project, p
     scene.add_sdist(project, pyproject)
 
     for _ in range(2):
-        with pytest.raises(BuildNeededError, match="would have to be built") as raised:
-            await scene.ask()
-        assert raised.value.code == "build-needed"
+        with pytest.raises(BuildNeededError, match="needs a build") as raised:
+            await scene.ask(effort="static")
+        assert raised.value.code == "effort-exceeded"
         assert raised.value.hint
 
     assert scene.one.paths == [PAGE, f"/files/{SDIST}"]
@@ -252,7 +252,7 @@ async def test_a_sdist_without_static_files(scene: Scene) -> None:
     scene.one.add(make_sdist(scene.folder, DEPENDS, files={"PKG-INFO": None, "pyproject.toml": None, "setup.py": ""}))
 
     with pytest.raises(BuildNeededError):
-        await scene.ask()
+        await scene.ask(effort="static")
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz", ".zip"])
@@ -595,14 +595,6 @@ async def test_no_more_effort_than_the_cache(scene: Scene, kind: str) -> None:
     static = await scene.ask(effort="static")
     assert not static.cached
     assert await scene.ask(effort="cached") == evolve(static, cached=True)
-
-
-@pytest.mark.parametrize("effort", ["static", "prepare", "build"])
-async def test_what_must_be_built_is_built_by_no_effort_yet(scene: Scene, effort: str) -> None:
-    scene.add_sdist(Project("acme", "1.0", dynamic=["Requires-Dist"]))
-
-    with pytest.raises(BuildNeededError, match="would have to be built"):
-        await scene.ask(effort=effort)
 
 
 # Hash rules

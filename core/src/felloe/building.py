@@ -43,12 +43,16 @@ class Requirements(Protocol):
 
 @frozen(kw_only=True)
 class Asked:
-    """An sdist, for which interpreter and as far as what it is asked; `stack` are the builds that wait for it."""
+    """An sdist, for which interpreter and as far as what it is asked; `stack` are the builds that wait for it.
+
+    `may_build` is whether a wheel may be built where the backend cannot prepare metadata alone.
+    """
 
     dist: Dist
     what: str
     interpreter: Interpreter
     goal: Goal
+    may_build: bool = True
     stack: Stack = ()
 
 
@@ -92,7 +96,9 @@ class SdistBuilds:
         if job.stack:
             return Done(await build(), is_new=True)
         # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
-        return Done(await self._flights.share((job.build, job.fingerprint, job.goal), build), is_new=True)
+        return Done(
+            await self._flights.share((job.build, job.fingerprint, job.goal, job.may_build), build), is_new=True
+        )
 
     # -- the steps
 
@@ -128,6 +134,7 @@ class SdistBuilds:
             settings=self._settings(asked),
             fingerprint=self._fingerprint(asked),
             goal=asked.goal,
+            may_build=asked.may_build,
             stack=asked.stack,
         )
 

@@ -190,7 +190,7 @@ class Line:
                 return self._answer(at, brought.record, known, cached=not brought.received)
             if effort == "static":
                 raise _beyond_effort(at, effort, "needs a build")
-            return await self._answer_by_build(at, brought)
+            return await self._answer_by_build(at, brought, effort)
 
     async def _wheel(self, item: Item, stack: Stack) -> Wheel:
         with await self._place(item, stack) as at:
@@ -400,14 +400,16 @@ class Line:
             checked=now,
         )
 
-    async def _answer_by_build(self, at: Place, brought: Brought) -> Answer:
-        record, build, is_new = await self._built(at, brought, "prepare")
+    async def _answer_by_build(self, at: Place, brought: Brought, effort: Effort) -> Answer:
+        record, build, is_new = await self._built(at, brought, "prepare", may_build=effort == "build")
         known = Known(build.metadata, build.rung, build)
         return self._answer(at, record, known, cached=not (brought.received or is_new))
 
-    async def _built(self, at: Place, brought: Brought, goal: Goal) -> tuple[Record, Build, bool]:
+    async def _built(
+        self, at: Place, brought: Brought, goal: Goal, *, may_build: bool = True
+    ) -> tuple[Record, Build, bool]:
         """The record with a build that serves, the build, and whether it was done just now."""
-        asked = await self._asked(at, goal)
+        asked = evolve(await self._asked(at, goal), may_build=may_build)
         build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self)
         kind, entry = at.source.kind.name, brought.record.entry
         record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))

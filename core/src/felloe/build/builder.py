@@ -26,7 +26,7 @@ from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
 from felloe.cache.run import Run
 from felloe.config import Building
-from felloe.errors import BuildError, FelloeError
+from felloe.errors import BuildError, BuildNeededError, FelloeError
 from felloe.installation.environments import Environment, Environments
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
@@ -171,6 +171,12 @@ class Builder:
             info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
             if info is not None:
                 return _build(job, "prepare", read_prepared(info, job))
+        if not job.may_build:
+            raise BuildNeededError(
+                f"the backend of {job.what} cannot prepare metadata without building a wheel",
+                hint="allow the effort `build`",
+                code="effort-exceeded",
+            )
         self._workshop.report(Event(code="build", message=f"{job.what}: its backend builds a wheel"))
         path = await backend.build_wheel(job.settings, site.new_folder("wheel"), None)
         return await self._taken(job, path)

@@ -70,7 +70,8 @@ class BuildSystem:
 class BuildJob:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
-    `what` names it in errors. `settings` are the backend's config settings (PEP 517).
+    `what` names it in errors. `settings` are the backend's config settings (PEP 517). Where `may_build` is false, a
+    backend that cannot prepare metadata is not asked for a wheel.
     """
 
     build: str
@@ -81,6 +82,7 @@ class BuildJob:
     settings: Mapping[str, Json]
     fingerprint: Fingerprint
     goal: Goal
+    may_build: bool = True
     stack: Stack = ()
 
     @property
