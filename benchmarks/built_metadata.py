@@ -68,7 +68,7 @@ PROJECTS = (
     "pdm-pep517==1.1.3",
     # meson-python
     "meson-python==0.16.0",
-    "siphash24==1.6",
+    "contourpy==1.3.0",
     # scikit-build-core
     "nanobind==2.7.0",
     # C extensions

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from felloe import dispatch
 from felloe.building import SdistBuilds
 from felloe.cache.archives import Archives
 from felloe.cache.layout import Layout
@@ -205,16 +206,21 @@ class Database(Line):
         from felloe.build.builder import Builder, Workshop
         from felloe.build.history import History
         from felloe.installation.environments import Environments
+        from felloe.resolution.remembered import Resolutions
 
+        config = self.config
+        refresh = config.refresh or bool(config.refresh_packages)
         workshop = Workshop(
             run=self._run,
             archives=self._archives,
             history=History(self._layout, self._store, self._report),
             environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
+            resolutions=Resolutions(self._layout, self._store, self._clock, offline=config.offline, refresh=refresh),
+            sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
             report=self._report,
             clock=self._clock,
         )
-        return Builder(workshop, self.config.building)
+        return Builder(workshop, config.building)
 
     async def _know_interpreter(self) -> None:
         """Has `interpreter` answer at once from now on: what it may wait for, it waits for on a thread."""

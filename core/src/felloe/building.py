@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import evolve, frozen
+from packaging.specifiers import SpecifierSet
 
 from felloe.build.fingerprint import Fingerprint, fingerprint_of, serves
 from felloe.build.plan import BuildJob, Goal, Stack, build_id
@@ -25,6 +26,7 @@ from felloe.values import Dist, Interpreter, Json, Metadata, Request, Wheel
 
 if TYPE_CHECKING:
     from felloe.build.builder import Builder
+    from felloe.resolution.remembered import Pin
 
 __all__ = ["Asked", "Done", "Requirements", "SdistBuilds"]
 
@@ -83,7 +85,7 @@ class SdistBuilds:
         Raises BuildError, BuildNeededError where it may not be built, and what its requirements raise.
         """
         await work()
-        builder = self._workshop()
+        builder = self._made_builder()
         before = self._serving(builder.builds(_build_id(asked, record)), asked, record)
         if before is not None and await builder.is_whole(before):
             return Done(before, is_new=False)
@@ -152,7 +154,7 @@ class SdistBuilds:
             environ=os.environ,
         )
 
-    def _workshop(self) -> Builder:
+    def _made_builder(self) -> Builder:
         if self._builder is None:
             self._builder = self._make_builder()
         return self._builder
@@ -161,16 +163,8 @@ class SdistBuilds:
         """Wheels that fulfil the requirements and each other's, in the order of their names."""
         import anyio
 
-        from felloe.resolution.resolve import resolve
-
         stack = (*job.stack, job.frame)
-        dists = await resolve(
-            requirements,
-            lookup=_Lookup(line, stack),
-            interpreter=job.interpreter,
-            policy=self._policy,
-            what=job.what,
-        )
+        dists = await self._resolved(requirements, job, _Lookup(line, stack))
         wheels: dict[str, Wheel] = {}
 
         async def bring(dist: Dist) -> None:
@@ -184,15 +178,51 @@ class SdistBuilds:
             raise _first(errors) from None
         return [wheels[dist.filename] for dist in dists]
 
+    async def _resolved(self, requirements: Sequence[str], job: BuildJob, lookup: _Lookup) -> Sequence[Dist]:
+        """As remembered, where the files are still listed as they were; else resolved now."""
+        from felloe.resolution.remembered import resolution_key
+        from felloe.resolution.resolve import resolve
+
+        workshop = self._made_builder().workshop
+        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources)
+        pins = workshop.resolutions.recall(key)
+        if pins is not None and (again := await _found_again(pins, lookup)) is not None:
+            return again
+        dists = await resolve(
+            requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
+        )
+        if not lookup.went_past_names:
+            workshop.resolutions.remember(key, dists)
+        return dists
+
+
+async def _found_again(pins: Sequence[Pin], lookup: _Lookup) -> Sequence[Dist] | None:
+    found = []
+    for pin in pins:
+        try:
+            listed = await lookup.find(Request(text=pin.name, name=pin.name, specifier=SpecifierSet(), origin="build"))
+        except FelloeError:
+            return None  # resolving again tells what is wrong
+        same = next((dist for dist in listed if pin.is_of(dist)), None)
+        if same is None:
+            return None
+        found.append(same)
+    return found
+
 
 class _Lookup:
-    """Implements `felloe.resolution.resolve.Lookup` by the line."""
+    """Implements `felloe.resolution.resolve.Lookup` by the line.
+
+    `went_past_names` says that a direct reference was followed: its name must not be looked up anywhere else.
+    """
 
     def __init__(self, line: Requirements, stack: Stack) -> None:
         self._line = line
         self._stack = stack
+        self.went_past_names = False
 
     async def find(self, request: Request) -> Sequence[Dist]:
+        self.went_past_names |= request.url is not None or request.path is not None
         return await self._line.find(request)
 
     async def metadata(self, dist: Dist) -> Metadata:

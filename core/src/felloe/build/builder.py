@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +30,7 @@ from felloe.errors import BuildError, BuildNeededError, FelloeError
 from felloe.installation.environments import Environment, Environments
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
+from felloe.resolution.remembered import Resolutions
 from felloe.stepping import work
 from felloe.values import Metadata, Wheel
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import anyio
 
 __all__ = ["Builder", "Supply", "Workshop"]
+
+MOST_LINES = 12  # of a backend's output, in an error
 
 
 class Supply(Protocol):
@@ -76,12 +79,14 @@ class _Equipped:
 
 @frozen(kw_only=True)
 class Workshop:
-    """What all builds of a Database share."""
+    """What all builds of a Database share. `sources` are names and addresses, in the order of asking."""
 
     run: Run
     archives: Archives
     history: History
     environments: Environments
+    resolutions: Resolutions
+    sources: Sequence[tuple[str, str]]
     report: Callable[[Event], None]
     clock: Callable[[], float]
 
@@ -90,7 +95,7 @@ class Builder:
     """Builds one job after the other, or side by side: so many backends at a time as `building` allows."""
 
     def __init__(self, workshop: Workshop, building: Building) -> None:
-        self._workshop = workshop
+        self.workshop = workshop
         self._building = building
         self._tokens: anyio.CapacityLimiter | None = None
 
@@ -103,7 +108,7 @@ class Builder:
         _refuse_cycle(job)
         with self._site_folder() as folder:
             site = await self._unpacked(job, folder)
-            extra: tuple[str, ...] = ()
+            extra: Sequence[str] = ()
             for is_last in (False, True):
                 equipped = await self._equipped(site, (*site.system.requires, *extra), supply)
                 done, extra = await self._attempt(site, equipped, is_last=is_last)
@@ -113,13 +118,13 @@ class Builder:
 
     def builds(self, build: str) -> list[Build]:
         """Those that were done of one build id, newest first."""
-        return self._workshop.history.builds(build)
+        return self.workshop.history.builds(build)
 
     async def is_whole(self, build: Build) -> bool:
         """Whether the wheel of a build, if it made one, is in the cache with the bytes that it made."""
         if build.wheel is None or build.sha256 is None:
             return True
-        return await self._workshop.archives.verified(build.sha256, build.wheel) is not None
+        return await self.workshop.archives.verified(build.sha256, build.wheel) is not None
 
     # -- the steps
 
@@ -142,44 +147,57 @@ class Builder:
         wheels = await supply(requirements)
         number = sum(1 for _ in site.folder.glob("environment-*"))
         into = site.new_folder(f"environment-{number}")
-        return _Equipped(environment=await self._workshop.environments.make(interpreter, wheels, into), wheels=wheels)
+        return _Equipped(environment=await self.workshop.environments.make(interpreter, wheels, into), wheels=wheels)
 
-    async def _attempt(
-        self, site: _Site, equipped: _Equipped, *, is_last: bool
-    ) -> tuple[Build | None, tuple[str, ...]]:
+    async def _attempt(self, site: _Site, equipped: _Equipped, *, is_last: bool) -> tuple[Build | None, Sequence[str]]:
         """The build; or None, and what the backend wants besides."""
         job = site.job
-        began = time.monotonic()
-        async with self._token():
-            with self._logging(site):
-                async with running_backend(self._process(site, equipped)) as backend:
-                    if not is_last:
-                        extra = await backend.requires_for_wheel(job.settings)
-                        if not self._building.no_build_isolation and not _are_met(extra, equipped.wheels, job):
-                            return None, extra
-                    async with self._workshop.history.building(job.build):
-                        if (known := await self._done_meanwhile(job)) is not None:
-                            return known, ()
-                        made = await self._made(site, backend)
-                        seconds = round(time.monotonic() - began, 3)
-                        return self._recorded(site, equipped, evolve(made, seconds=seconds)), ()
+        async with self._token(), self._logging(site), running_backend(self._process(site, equipped)) as backend:
+            extra = () if is_last else await self._wanted_besides(job, equipped, backend)
+            if extra:
+                return None, extra
+            async with self.workshop.history.building(job.build):
+                return await self._done_meanwhile(job) or await self._made(site, equipped, backend), ()
 
-    async def _made(self, site: _Site, backend: Backend) -> Build:
+    async def _wanted_besides(self, job: BuildJob, equipped: _Equipped, backend: Backend) -> Sequence[str]:
+        """What the backend requires; nothing where the environment has it."""
+        requirements = await backend.requires_for_wheel(job.settings)
+        if self._building.no_build_isolation or _are_met(requirements, equipped.wheels, job):
+            return ()
+        return requirements
+
+    async def _made(self, site: _Site, equipped: _Equipped, backend: Backend) -> Build:
+        began = time.monotonic()
+        made = await self._prepared(site, backend) if site.job.goal == "prepare" else None
+        made = made or await self._built(site, backend)
+        build = evolve(
+            made,
+            backend=site.system.backend,
+            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
+            built=datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
+            seconds=round(time.monotonic() - began, 3),
+            log=_log_key(site.job),
+        )
+        self.workshop.history.add(build)
+        return build
+
+    async def _prepared(self, site: _Site, backend: Backend) -> Build | None:
+        """None where the backend cannot tell metadata without building."""
         job = site.job
-        if job.goal == "prepare":
-            self._workshop.report(Event(code="build", message=f"{job.what}: its backend prepares metadata"))
-            info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
-            if info is not None:
-                return _build(job, "prepare", read_prepared(info, job))
-        if not job.may_build:
+        self._tell(f"{job.what}: its backend prepares metadata")
+        info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
+        if info is None and not job.may_build:
             raise BuildNeededError(
                 f"the backend of {job.what} cannot prepare metadata without building a wheel",
                 hint="allow the effort `build`",
                 code="effort-exceeded",
             )
-        self._workshop.report(Event(code="build", message=f"{job.what}: its backend builds a wheel"))
-        path = await backend.build_wheel(job.settings, site.new_folder("wheel"), None)
-        return await self._taken(job, path)
+        return None if info is None else _build(job, "prepare", read_prepared(info, job))
+
+    async def _built(self, site: _Site, backend: Backend) -> Build:
+        job = site.job
+        self._tell(f"{job.what}: its backend builds a wheel")
+        return await self._taken(job, await backend.build_wheel(job.settings, site.new_folder("wheel"), None))
 
     async def _taken(self, job: BuildJob, wheel: Path) -> Build:
         """The wheel that a backend made: checked, hashed, put among the archives."""
@@ -188,19 +206,9 @@ class Builder:
         metadata = await run_sync(read_wheel, wheel, job)
         size = wheel.stat().st_size  # noqa: ASYNC240  # one call
         sha256 = (await digests_of(wheel))["sha256"]
-        self._workshop.archives.put(wheel, sha256, wheel.name)
+        self.workshop.archives.put(wheel, sha256, wheel.name)
         made = _build(job, "wheel", metadata)
         return evolve(made, wheel=wheel.name, sha256=sha256, size=size)
-
-    def _recorded(self, site: _Site, equipped: _Equipped, made: Build) -> Build:
-        build = evolve(
-            made,
-            backend=site.system.backend,
-            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
-            built=datetime.fromtimestamp(self._workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
-        )
-        self._workshop.history.add(build)
-        return build
 
     async def _done_meanwhile(self, job: BuildJob) -> Build | None:
         """By another process or task that held the lock before us."""
@@ -237,25 +245,28 @@ class Builder:
 
     @contextmanager
     def _site_folder(self) -> Iterator[Path]:
-        folder = self._workshop.run.folder()
+        folder = self.workshop.run.folder()
         try:
             yield folder
         finally:
-            self._workshop.run.remove(folder)
+            self.workshop.run.remove(folder)
 
-    @contextmanager
-    def _logging(self, site: _Site) -> Iterator[None]:
-        """What the backend printed stays in the cache; an error names it."""
+    @asynccontextmanager
+    async def _logging(self, site: _Site) -> AsyncIterator[None]:
+        """What the backend printed stays in the cache; an error tells its end and names it."""
         try:
             yield
         except BuildError as error:
-            log = self._keep_log(site)
-            raise error if log is None else _naming_log(error, log) from error
+            raise _naming_log(error, self._keep_log(site)) from error
+        self._keep_log(site)
 
     def _keep_log(self, site: _Site) -> Path | None:
         if not site.log.is_file():
             return None
-        return self._workshop.history.keep_log(site.log, site.job.build, _log_key(site.job))
+        return self.workshop.history.keep_log(site.log, site.job.build, _log_key(site.job))
+
+    def _tell(self, message: str) -> None:
+        self.workshop.report(Event(code="build", message=message))
 
 
 def _project_folder(top: Path, job: BuildJob) -> Path:
@@ -309,8 +320,11 @@ def _log_key(job: BuildJob) -> str:
     return f"{digest(repr(job.fingerprint))}-{job.goal}"
 
 
-def _naming_log(error: BuildError, log: Path) -> BuildError:
-    tail = "".join(f"\n  {line}" for line in error.payload.get("tail", ()))
+def _naming_log(error: BuildError, log: Path | None) -> BuildError:
+    """Where nothing was printed there is no log."""
+    if log is None:
+        return error
+    tail = "".join(f"\n  {line}" for line in error.payload.get("tail", ())[-MOST_LINES:])
     payload = {**error.payload, "log": str(log)}
     message = f"{error.message}{tail}\n  (all of its output is in `{log}`)"
     return BuildError(message, hint=error.hint, code=error.code, **payload)

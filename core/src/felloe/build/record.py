@@ -20,7 +20,7 @@ class Build:
     """What a build gave: metadata, and a wheel (its file name, sha256 and size in bytes) where it went that far.
 
     `backend` is its name (PEP 517); `requirements` maps the file name of each wheel in its environment to its sha256.
-    `built` is an instant in UTC (RFC 3339), `seconds` how long it took, `log` a path below the cache folder.
+    `built` is an instant in UTC (RFC 3339), `seconds` how long it took; `log` tells its log from others of this id.
     """
 
     build: str

@@ -1,0 +1,96 @@
+"""What sets of build requirements resolved to, for as long as the page of an index counts: `resolutions-v0`.
+
+Distributions are remembered by what tells them apart on the pages of their indexes, where they are looked up again: a
+file that is gone or has other bytes is not taken from here, and no address with a secret is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from felloe.cache.layout import Layout
+from felloe.cache.store import Store
+from felloe.config import Policy
+from felloe.values import Dist, Interpreter, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Pin", "Resolutions", "resolution_key"]
+
+LIFETIME = 600.0  # seconds: as long as a page without headers
+VOLATILE = frozenset({"platform_release", "platform_version"})
+
+
+@frozen(kw_only=True)
+class Pin:
+    """One distribution of a resolution; `hashes` are those that its source declared."""
+
+    name: str
+    source: str
+    filename: str
+    hashes: Mapping[str, str]
+
+    def is_of(self, dist: Dist) -> bool:
+        return (self.source, self.filename, dict(self.hashes)) == (dist.source, dist.filename, dict(dist.hashes))
+
+
+class Resolutions:
+    """Resolutions by key. `began` is when this run began; `refresh` says that nothing older counts."""
+
+    def __init__(
+        self, layout: Layout, store: Store, clock: Callable[[], float], *, offline: bool, refresh: bool
+    ) -> None:
+        self._layout = layout
+        self._store = store
+        self._clock = clock
+        self._offline = offline
+        self._oldest = clock() if refresh else 0.0
+
+    def recall(self, key: str) -> list[Pin] | None:
+        """None where there is none that counts. Offline one of any age does."""
+        document = self._store.read_document(self._layout.resolution(key))
+        try:
+            return None if document is None else self._pins(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._store.damaged(self._layout.resolution(key), f"it cannot be read: {error!r}")
+            return None
+
+    def remember(self, key: str, dists: Sequence[Dist]) -> None:
+        """Raises CacheError."""
+        pins = [
+            {"name": dist.name, "source": dist.source, "filename": dist.filename, "hashes": dict(dist.hashes)}
+            for dist in dists
+        ]
+        resolved = datetime.fromtimestamp(self._clock(), UTC).isoformat().replace("+00:00", "Z")
+        self._store.write_document(self._layout.resolution(key), {"resolved": resolved, "distributions": pins})
+
+    def _pins(self, document: Mapping[str, Json]) -> list[Pin] | None:
+        resolved = datetime.fromisoformat(document["resolved"]).timestamp()
+        is_recent = max(self._oldest, self._clock() - LIFETIME) <= resolved <= self._clock()
+        if not (is_recent or (self._offline and not self._oldest)):
+            return None
+        return [Pin(**pin) for pin in document["distributions"]]
+
+
+def resolution_key(
+    requirements: Sequence[str], policy: Policy, interpreter: Interpreter, sources: Sequence[tuple[str, str]]
+) -> str:
+    """Hex over all that a resolution depends on but the pages. `sources` are names and addresses, in their order."""
+    inputs = {
+        "requirements": sorted(requirements),
+        "constraints": sorted(policy.constraints),
+        "no-binary": sorted(policy.no_binary),
+        "only-binary": sorted(policy.only_binary),
+        "exclude-newer": policy.exclude_newer,
+        "markers": {name: value for name, value in interpreter.markers.items() if name not in VOLATILE},
+        "tags": list(interpreter.tags),
+        "sources": [list(source) for source in sources],
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
