@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,17 +13,19 @@ import anyio
 import pytest
 from attrs import evolve
 
-from felloe import Answer, Database, Wheel
-from felloe.config import Building, Policy
+from felloe import Answer, Database, Url, Wheel
+from felloe.config import Building, Policy, SourceSettings
 from felloe.errors import BuildError, BuildNeededError, FelloeError
-from felloe.testing import IndexServer, Project, make_wheel
+from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources, read_document
 from tests.fixtures.projects import HOOKS, buildable, hooks_called
+from tests.fixtures.pythons import installed
 
 pytestmark = pytest.mark.anyio
 
 SDIST = "acme-1.0.tar.gz"
 WHEEL = "acme-1.0-py3-none-any.whl"
+SECRET = "pa55-w0rd"
 
 
 class Scene:
@@ -171,6 +174,38 @@ async def test_settings_make_another_build(scene: Scene) -> None:
     assert scene.hooks() == []
 
 
+async def test_an_interpreter_that_no_wheel_fits_gets_its_own(scene: Scene) -> None:
+    scene.add(tag="'cp%d%d-none-any' % sys.version_info[:2]", requires_dist="['py%d%d' % sys.version_info[:2]]")
+    pythons = {name: installed(name) for name in ("python3.12", "python3.13")}
+
+    for name, python in pythons.items():
+        wheel = await scene.wheel(python=python)
+        assert wheel.filename == f"acme-1.0-{name.replace('python3.', 'cp3')}-none-any.whl"
+        assert wheel.metadata.requires_dist == (name.replace("python3.", "py3"),)
+    assert scene.hooks() == ["acme get_requires", "acme wheel"] * 2
+    assert [path for path in scene.index.paths if path.endswith(SDIST)] == [f"/files/{SDIST}"]
+    assert len(scene.record["data"]) == len(scene.record["builds"]) == 2
+
+    for name, python in pythons.items():
+        assert (await scene.wheel(python=python)).cached
+        assert (await scene.metadata(python=python)).metadata.requires_dist == (name.replace("python3.", "py3"),)
+    assert scene.hooks() == []
+
+
+async def test_metadata_that_vary_under_one_wheel_name_are_kept_apart(scene: Scene) -> None:
+    scene.add(requires_dist="['py%d%d' % sys.version_info[:2]]")
+    pythons = [installed("python3.13"), installed("python3.12")]
+    for python in pythons:
+        await scene.wheel(python=python)
+    scene.hooks()
+
+    answers = [await scene.metadata(python=python) for python in pythons]
+    assert [answer.metadata.requires_dist for answer in answers] == [("py313",), ("py312",)]
+    assert [answer.wheel for answer in answers] == [WHEEL, WHEEL]
+    assert len({(await scene.wheel(python=python)).sha256 for python in pythons}) == 2
+    assert scene.hooks() == []
+
+
 # What builds require
 
 
@@ -222,12 +257,13 @@ async def test_many_builds_with_one_requirement_to_be_built(scene: Scene, at_onc
 async def test_builds_with_the_same_requirements_share_one_environment(scene: Scene) -> None:
     scene.index.add(make_wheel(scene.folder, Project("needed", "1.0"), files={"needed.py": "clean = True\n"}))
     spoil = "import needed; assert needed.clean; open(needed.__file__, 'w').write('clean = False')"
-    names = [f"acme{number}" for number in range(4)]
+    names = [f"acme{number}" for number in range(20)]
     for name in names:
         scene.add(name, requires=["needed"], code=spoil)
 
-    for name in names:
-        await scene.wheel(name)
+    async with scene.database() as database:
+        outcomes = [outcome async for outcome in database.wheels(names)]
+    assert [outcome.error for outcome in outcomes] == [None] * 20
     kept = [path for path in scene.cache.glob("environments-v0/*/*") if path.is_dir()]
     assert len(kept) == 1
 
@@ -262,6 +298,23 @@ async def test_twenty_callers_build_once(scene: Scene) -> None:
         outcomes = [outcome async for outcome in database.wheels(["acme"] * 20)]
     assert [outcome.error for outcome in outcomes] == [None] * 20
     assert scene.hooks() == ["acme get_requires", "acme wheel"]
+
+
+async def test_a_requirement_of_a_private_index(scene: Scene) -> None:
+    scene.add(requires=["needed"], code="import needed")
+    with IndexServer() as private:
+        private.add(make_wheel(scene.folder, Project("needed", "1.0"), files={"needed.py": ""}))
+        private.behave("/*", Behaviour(require_auth=("reader", SECRET)))
+        url = private.index_url.replace("://", f"://reader:{SECRET}@")
+        config = config_of(scene.cache, scene.index)
+        source = SourceSettings(name="private", kind="index", settings={"url": Url(url), "projects": ["needed"]})
+        async with Database(evolve(config, sources=(*config.sources, source)), sources=own_sources()) as database:
+            wheel = await database.wheel("acme")
+    assert wheel.filename == WHEEL
+    assert not any("needed" in path for path in scene.index.paths)
+    for path in files_below(scene.cache):
+        assert SECRET.encode() not in (scene.cache / path).read_bytes()
+        assert base64.b64encode(f"reader:{SECRET}".encode()) not in (scene.cache / path).read_bytes()
 
 
 async def test_a_requirement_that_is_not_there(scene: Scene) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +32,7 @@ from felloe.interpreter import (
     query,
     to_json,
 )
+from tests.fixtures.pythons import installed
 
 if TYPE_CHECKING:
     from felloe.values import Interpreter
@@ -50,29 +48,6 @@ class Shelf(dict[str, Any]):
 
     def set(self, key: str, document: Any) -> None:
         self[key] = json.loads(json.dumps(document))
-
-
-def candidates(name: str) -> Iterator[Path]:
-    """Where a Python of this name may be: on PATH, and where pyenv keeps those that it has installed."""
-    found = shutil.which(name)
-    if found is not None:
-        yield Path(found)
-    if "PYENV_ROOT" in os.environ:
-        yield from Path(os.environ["PYENV_ROOT"], "versions").glob(f"{name.removeprefix('python')}*/bin/{name}")
-
-
-@cache
-def runs(path: Path) -> bool:
-    """One that is on PATH need not: it may be a shim for what is not installed."""
-    return subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
-
-
-def installed(name: str) -> Path:
-    """A Python of this machine."""
-    for path in candidates(name):
-        if runs(path):
-            return path
-    pytest.skip(f"{name} is not installed")
 
 
 def script(path: Path, text: str) -> Path:

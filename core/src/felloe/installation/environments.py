@@ -102,7 +102,5 @@ def _key(base: Path, wheels: Sequence[Wheel]) -> str:
 
 def _check_version(python: Python, interpreter: Interpreter) -> None:
     if python.version != interpreter.version:
-        message = (
-            f"`{interpreter.path}` is Python {interpreter.version}, and the one that it is made of {python.version}"
-        )
-        raise InterpreterError(message, hint=HINT)
+        what = f"`{interpreter.path}` is Python {interpreter.version}"
+        raise InterpreterError(f"{what}, and its base `{python.path}` is {python.version}", hint=HINT)

@@ -87,7 +87,7 @@ def _homes(path: Path) -> Iterator[Path]:
         return
     for line in text.splitlines():
         key, _, value = line.partition("=")
-        if key.strip().lower() == "home":
+        if key.strip().lower() == "home" and value.strip():
             yield Path(value.strip())
 
 
