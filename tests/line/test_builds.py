@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 SDIST = "acme-1.0.tar.gz"
 WHEEL = "acme-1.0-py3-none-any.whl"
 SECRET = "pa55-w0rd"
+AT_EXIT = f"import atexit; path = os.path.join(wheel_directory, {WHEEL!r})"
 
 
 class Scene:
@@ -392,6 +393,34 @@ async def test_a_failing_build_tells_its_last_lines_and_its_log(scene: Scene) ->
     log = Path(caught.value.payload["log"])
     assert "about to fail" in log.read_text()
     assert log.is_relative_to(scene.cache / "builds-v0")
+    assert files_below(scene.cache, "scratch") == []
+
+
+async def test_a_wheel_that_is_linked_from_elsewhere_is_copied(scene: Scene) -> None:
+    keep = scene.folder / "kept.whl"
+    scene.add(code=f"{AT_EXIT}; atexit.register(os.link, path, {str(keep)!r})")
+
+    wheel = await scene.wheel()
+    assert keep.read_bytes() == wheel.path.read_bytes()
+    keep.write_bytes(b"spoilt")
+    assert (await scene.wheel()).sha256 == wheel.sha256
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "os.remove(path)",
+        "os.remove(path); os.symlink('/etc/hostname', path)",
+        "os.remove(path); os.mkfifo(path)",
+        "open(path, 'w').close()",
+    ],
+)
+async def test_what_a_backend_changes_at_its_end_counts(scene: Scene, late: str) -> None:
+    scene.add(code=f"{AT_EXIT}; atexit.register(exec, {late!r}, {{'os': os, 'path': path}})")
+
+    with pytest.raises(BuildError) as caught:
+        await scene.wheel()
+    assert caught.value.code == "bad-backend-output"
     assert files_below(scene.cache, "scratch") == []
 
 

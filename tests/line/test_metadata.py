@@ -597,6 +597,18 @@ async def test_no_more_effort_than_the_cache(scene: Scene, kind: str) -> None:
     assert await scene.ask(effort="cached") == evolve(static, cached=True)
 
 
+@pytest.mark.parametrize("item", [b"acme", None, 1])
+async def test_what_is_no_requirement_is_a_mistake_of_the_caller(scene: Scene, item: Any) -> None:
+    async with scene.database() as database:
+        with pytest.raises(TypeError, match=f"not {type(item).__name__}"):
+            await database.metadata(item)
+
+
+async def test_an_effort_that_there_is_not(scene: Scene) -> None:
+    with pytest.raises(ValueError, match="no effort"):
+        await scene.ask(effort="nonsense")
+
+
 # Hash rules
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
@@ -58,6 +58,7 @@ __all__ = ["Line", "Parts"]
 
 Item = str | Request | Dist
 Found = tuple[Metadata, Rung] | None
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
 STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
 
 
@@ -157,6 +158,8 @@ class Line:
         Raises what `find` and `select` raise, and MetadataError, ArchiveError, HashMismatchError, BuildError,
         BuildNeededError.
         """
+        if effort not in EFFORTS:
+            raise ValueError(f"{effort!r} is no effort; there are {', '.join(EFFORTS)}")
         return await self._metadata(item, effort, ())
 
     async def wheel(self, item: Item) -> Wheel:
@@ -223,6 +226,8 @@ class Line:
     # -- the steps, in the order of the line
 
     def _request(self, item: str | Request) -> Request:
+        if not isinstance(item, str | Request):
+            raise TypeError(f"a requirement is a text, a Request or a Dist, not {type(item).__name__}")
         return parse_request(item) if isinstance(item, str) else item
 
     def _route(self, request: Request) -> Route:

@@ -42,7 +42,8 @@ MOST_IN_PIPE = 2**20  # that Linux lets a program without privileges ask for
 TAIL_LINES, TAIL_WIDTH = 20, 500  # of an error, in lines and characters
 
 GRACE_SECONDS = 1.0  # to end when nothing more is asked
-SWEEP_SECONDS, SWEEP_DELAY = 5.0, 0.005  # to end when killed
+SWEEP_SECONDS, SWEEP_DELAY = 5.0, 0.002  # to end when killed
+LOOKS = 5  # for processes, where others never stop being started
 
 TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
@@ -92,7 +93,7 @@ async def running_backend(process: BackendProcess) -> AsyncIterator[Backend]:
 
 
 class Backend:
-    """The hooks of a backend that is running, to be called one after the other; after an error, no more of them.
+    """The hooks of a backend that is running, to be called one after the other; after `build-timeout`, no more of them.
 
     Every hook raises BuildError, with the payload `hook`, `log` (a path) and `tail` (the last lines of the output) and
     the code `build-failed`, `build-timeout`, `backend-unavailable` (it cannot be imported) or `bad-backend-output`.
@@ -120,7 +121,7 @@ class Backend:
             return None
         path = self._made(hook, answer["value"], ".dist-info", into, place)
         if not stat.S_ISDIR(_mode(path)):
-            raise self._bad(hook, f"named `{path.name}`, which is not there or not a folder")
+            raise self._bad(hook, f"named `{_shown(path.name)}`, which is not there or not a folder")
         return path
 
     async def build_wheel(self, settings: Mapping[str, Json], into: Path, metadata: Path | None) -> Path:
@@ -135,9 +136,9 @@ class Backend:
             raise self._error(hook, f"its build backend has no `{hook}`", "backend-unavailable", hint=TELL)
         path = self._made(hook, answer["value"], ".whl", into, place)
         if not stat.S_ISREG(_mode(path)):
-            raise self._bad(hook, f"named `{path.name}`, which is not there or not a regular file")
+            raise self._bad(hook, f"named `{_shown(path.name)}`, which is not there or not a regular file")
         if others := [name for name in _names(into) if name.endswith(".whl") and name != path.name]:
-            raise self._bad(hook, f"made `{_shown(others[0])}` besides `{path.name}`")
+            raise self._bad(hook, f"made `{_shown(others[0])}` besides `{_shown(path.name)}`")
         return path
 
     def _made(self, hook: str, name: Json, suffix: str, into: Path, place: Path | None) -> Path:
@@ -308,14 +309,13 @@ class _Worker:
             await self._until_end_or(anyio.sleep_forever)
 
     async def end(self) -> None:
-        """Kills all that is left."""
+        """Kills all that is left: the session, and what left it."""
         import anyio
 
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with anyio.move_on_after(SWEEP_SECONDS):
-            while _kill_marked(self._mark):  # noqa: ASYNC110  # what is killed takes its time and tells nobody
-                await anyio.sleep(SWEEP_DELAY)
+            await _sweep(self._mark)
         await self._process.aclose()
         self.log.catch_up()
 
@@ -403,21 +403,43 @@ def _rest(end: FileIO, most: int) -> bytes:
     return bytes(data)
 
 
+async def _sweep(mark: bytes) -> None:
+    """Kills every process with `mark` in its environment, until there is none. Only Linux shows them.
+
+    One may start another and end while they are looked for: what was started meanwhile has to be looked for as well.
+    """
+    import anyio
+
+    looks = 0
+    while looks < LOOKS:
+        newest = _newest_process()
+        found = _kill_marked(mark)
+        if not found and _newest_process() == newest:
+            return
+        looks = 0 if found else looks + 1
+        await anyio.sleep(SWEEP_DELAY if found else 0)  # what is killed takes its time
+
+
 def _kill_marked(mark: bytes) -> bool:
-    """Kills what has `mark` in its environment, wherever it went; whether there was any. Only Linux shows it."""
+    """Whether there was any."""
     found = False
-    for name in _names(Path("/proc")):
-        if name.isdecimal() and mark in _environ(name):
+    for pid in sorted((int(name) for name in _names(Path("/proc")) if name.isdecimal()), reverse=True):
+        if mark in _read(f"/proc/{pid}/environ"):
             found = True
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(int(name), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
     return found
 
 
-def _environ(pid: str) -> bytes:
-    """Empty for a process that ended, or is not ours to look at."""
+def _newest_process() -> bytes:
+    """The number of the process that was started last, by whomever."""
+    return _read("/proc/loadavg").rpartition(b" ")[2]
+
+
+def _read(path: str) -> bytes:
+    """Empty where there is nothing, as for a process that ended, or it is not ours to look at."""
     try:
-        return Path("/proc", pid, "environ").read_bytes()
+        return Path(path).read_bytes()
     except OSError:
         return b""
 

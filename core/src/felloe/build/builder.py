@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +20,7 @@ from felloe.build.backend import Backend, BackendProcess, running_backend
 from felloe.build.fingerprint import serves
 from felloe.build.history import History
 from felloe.build.plan import BuildJob, BuildSystem, Goal, process_environ, read_build_system
-from felloe.build.product import read_prepared, read_wheel
+from felloe.build.product import own_copy, read_prepared, read_wheel
 from felloe.build.record import Build
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
@@ -150,14 +150,23 @@ class Builder:
         return _Equipped(environment=await self.workshop.environments.make(interpreter, wheels, into), wheels=wheels)
 
     async def _attempt(self, site: _Site, equipped: _Equipped, *, is_last: bool) -> tuple[Build | None, Sequence[str]]:
-        """The build; or None, and what the backend wants besides."""
+        """The build; or None, and what the backend wants besides.
+
+        What it made is looked at when its process has ended, and can no longer change it.
+        """
         job = site.job
-        async with self._token(), self._logging(site), running_backend(self._process(site, equipped)) as backend:
-            extra = () if is_last else await self._wanted_besides(job, equipped, backend)
-            if extra:
-                return None, extra
-            async with self.workshop.history.building(job.build):
-                return await self._done_meanwhile(job) or await self._made(site, equipped, backend), ()
+        async with self._token(), AsyncExitStack() as held:
+            async with self._logging(site), running_backend(self._process(site, equipped)) as backend:
+                extra = () if is_last else await self._wanted_besides(job, equipped, backend)
+                if extra:
+                    return None, extra
+                await held.enter_async_context(self.workshop.history.building(job.build))
+                if (known := await self._done_meanwhile(job)) is not None:
+                    return known, ()
+                began = time.monotonic()
+                product = await self._product(site, backend)
+                seconds = time.monotonic() - began
+            return await self._recorded(site, equipped, product, seconds), ()
 
     async def _wanted_besides(self, job: BuildJob, equipped: _Equipped, backend: Backend) -> Sequence[str]:
         """What the backend requires; nothing where the environment has it."""
@@ -166,49 +175,51 @@ class Builder:
             return ()
         return requirements
 
-    async def _made(self, site: _Site, equipped: _Equipped, backend: Backend) -> Build:
-        began = time.monotonic()
-        made = await self._prepared(site, backend) if site.job.goal == "prepare" else None
-        made = made or await self._built(site, backend)
-        build = evolve(
-            made,
-            backend=site.system.backend,
-            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
-            built=datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
-            seconds=round(time.monotonic() - began, 3),
-            log=_log_key(site.job),
-        )
-        self.workshop.history.add(build)
-        return build
-
-    async def _prepared(self, site: _Site, backend: Backend) -> Build | None:
-        """None where the backend cannot tell metadata without building."""
+    async def _product(self, site: _Site, backend: Backend) -> Path:
+        """A `.dist-info` folder where that is enough and the backend can make it, else a wheel."""
         job = site.job
-        self._tell(f"{job.what}: its backend prepares metadata")
-        info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
-        if info is None and not job.may_build:
+        if job.goal == "prepare":
+            self._tell(f"{job.what}: its backend prepares metadata")
+            info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
+            if info is not None:
+                return info
+        if not job.may_build:
             raise BuildNeededError(
                 f"the backend of {job.what} cannot prepare metadata without building a wheel",
                 hint="allow the effort `build`",
                 code="effort-exceeded",
             )
-        return None if info is None else _build(job, "prepare", read_prepared(info, job))
-
-    async def _built(self, site: _Site, backend: Backend) -> Build:
-        job = site.job
         self._tell(f"{job.what}: its backend builds a wheel")
-        return await self._taken(job, await backend.build_wheel(job.settings, site.new_folder("wheel"), None))
+        return await backend.build_wheel(job.settings, site.new_folder("wheel"), None)
 
-    async def _taken(self, job: BuildJob, wheel: Path) -> Build:
+    async def _recorded(self, site: _Site, equipped: _Equipped, product: Path, seconds: float) -> Build:
+        """The build, checked, in `builds-v0`."""
+        if product.name.endswith(".whl"):
+            build = await self._taken(site, product)
+        else:
+            build = _build(site.job, "prepare", read_prepared(product, site.job))
+        build = evolve(
+            build,
+            backend=site.system.backend,
+            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
+            built=datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
+            seconds=round(seconds, 3),
+            log=_log_key(site.job),
+        )
+        self.workshop.history.add(build)
+        return build
+
+    async def _taken(self, site: _Site, wheel: Path) -> Build:
         """The wheel that a backend made: checked, hashed, put among the archives."""
         from anyio.to_thread import run_sync
 
+        job = site.job
+        wheel = await run_sync(own_copy, wheel, site.folder, job)
         metadata = await run_sync(read_wheel, wheel, job)
-        size = wheel.stat().st_size  # noqa: ASYNC240  # one call
+        size = wheel.stat().st_size
         sha256 = (await digests_of(wheel))["sha256"]
         self.workshop.archives.put(wheel, sha256, wheel.name)
-        made = _build(job, "wheel", metadata)
-        return evolve(made, wheel=wheel.name, sha256=sha256, size=size)
+        return evolve(_build(job, "wheel", metadata), wheel=wheel.name, sha256=sha256, size=size)
 
     async def _done_meanwhile(self, job: BuildJob) -> Build | None:
         """By another process or task that held the lock before us."""

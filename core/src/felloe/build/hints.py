@@ -29,7 +29,7 @@ _LIBRARIES = (
     r"(?<!-- )Could NOT find (?P<it>(?!Python)\w+)",  # after dashes, CMake can do without it
 )
 _PROGRAM = (
-    rf"No such file or directory: '(?P<it>(?:[^']*/)?(?:{_PROGRAMS})(?:-[\d.]+)?)'",
+    rf"No such file or directory: '(?P<it>(?:[^']*/)?(?:\w+-)*(?:{_PROGRAMS})(?:-[\d.]+)?)'",
     r"unable to execute '?(?P<it>[^\s']+?)'?: No such file",
     r"command '(?P<it>[^']+)' failed: No such file",
     r"\bmake(?:\[\d+\])?: (?P<it>[\w.+-]+): No such file",

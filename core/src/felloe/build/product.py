@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from felloe.errors import BuildError, FelloeError
 from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
 from felloe.values import Metadata
 
-__all__ = ["read_prepared", "read_wheel"]
+__all__ = ["own_copy", "read_prepared", "read_wheel"]
 
 
 def read_prepared(info: Path, job: BuildJob) -> Metadata:
@@ -36,6 +37,22 @@ def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
             code="wheel-does-not-fit",
         )
     return metadata
+
+
+def own_copy(wheel: Path, folder: Path, job: BuildJob) -> Path:
+    """The wheel, if it is one file that nothing else leads to; else a copy in `folder`. Raises BuildError."""
+    try:
+        status = wheel.lstat()
+    except OSError as error:
+        raise _bad(job, f"`{wheel.name}` cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(job, f"`{wheel.name}` is no regular file")
+    if status.st_nlink == 1:
+        return wheel
+    copy = folder / "copy" / wheel.name
+    copy.parent.mkdir()
+    shutil.copyfile(wheel, copy)
+    return copy
 
 
 def _checked(raw: bytes, job: BuildJob) -> Metadata:

@@ -79,8 +79,11 @@ def _end_all_without_felloe(requests: int) -> None:
 
 def serve(requests: BinaryIO, answers: BinaryIO, log: BinaryIO) -> None:
     """Answers until there are no more requests."""
+    parent = os.getppid()
     for line in requests:
         answer = _encoded(_respond(json.loads(line), log))
+        if os.getppid() != parent:
+            os._exit(1)  # nobody would end what this process leaves: it is no build to rely on
         _flush()
         answers.write(answer + b"\n")
         answers.flush()
@@ -128,12 +131,12 @@ def _is_below(folder: str, path: str) -> bool:
 
 
 def _failure(kind: str, error: BaseException, log: BinaryIO) -> dict[str, Any]:
-    import traceback
-
     text = ""
     with contextlib.suppress(BaseException):  # what an exception does when it is asked is the backend's as well
         text = str(error)[:MOST_TEXT]
     with contextlib.suppress(BaseException):
+        import traceback
+
         _flush()
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         log.write("".join(lines).encode("utf-8", "replace"))

@@ -30,9 +30,10 @@ def print_json(**content: Any) -> None:
 
 
 def error_object(error: BaseException) -> dict[str, str]:
-    """An error as the JSON output has it."""
+    """An error as the JSON output has it; that of a build names the file with all that its backend printed."""
     if isinstance(error, FelloeError):
-        return {"code": error.code, "message": str(error), "hint": error.hint}
+        log = {"log": error.payload["log"]} if "log" in error.payload else {}
+        return {"code": error.code, "message": str(error), "hint": error.hint, **log}
     message = f"{type(error).__name__}: {error}"
     return {"code": "internal", "message": message, "hint": "this is a fault of felloe; FELLOE_STRICT=1 shows where"}
 
