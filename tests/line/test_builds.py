@@ -6,6 +6,7 @@ import base64
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from attrs import evolve
 
 from felloe import Answer, Database, Url, Wheel
 from felloe.config import Building, Policy, SourceSettings
-from felloe.errors import BuildError, BuildNeededError, FelloeError
+from felloe.errors import BuildError, BuildNeededError, ContractError, FelloeError
+from felloe.hookspecs import GROUP
 from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources, read_document
 from tests.fixtures.projects import HOOKS, buildable, hooks_called
@@ -325,6 +327,53 @@ async def test_a_requirement_that_is_not_there(scene: Scene) -> None:
     assert "nothing-like-it" in str(caught.value)
     assert SDIST in str(caught.value)
     assert files_below(scene.cache, "scratch") == []
+
+
+# What a source has built elsewhere
+
+
+@asynccontextmanager
+async def farm(scene: Scene, gives: str, **building: Any) -> AsyncIterator[Database]:
+    settings = {"url": Url(scene.index.index_url), "gives": gives}
+    config = config_of(scene.cache, building=Building(**building))
+    config = evolve(config, sources=(SourceSettings(name="farm", kind="farm", settings=settings),))
+    point = EntryPoint(name="farm", value="tests.fixtures.farm:Farm", group=GROUP)
+    async with Database(config, sources=[point]) as database:
+        yield database
+
+
+async def test_a_wheel_that_its_source_has_built_is_not_built_here(scene: Scene) -> None:
+    scene.add()
+    async with farm(scene, "acme") as database:
+        answer, wheel = await database.metadata("acme"), await database.wheel("acme")
+        assert (answer.rung, answer.wheel, answer.metadata.requires_dist) == ("wheel", WHEEL, ("farmed",))
+        assert (wheel.cached, wheel.filename) == (True, WHEEL)
+    assert scene.hooks() == []
+    assert files_below(scene.cache, "scratch") == []
+
+
+@pytest.mark.parametrize(("gives", "settings"), [("", {}), ("acme", {"speed": "fast"})])
+async def test_what_its_source_has_not_is_built_here(scene: Scene, gives: str, settings: dict[str, Any]) -> None:
+    scene.add()
+    async with farm(scene, gives, config_settings=settings) as database:
+        await database.wheel("acme")
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+
+
+@pytest.mark.parametrize(
+    ("gives", "error", "said"),
+    [
+        ("other", BuildError, "holds the metadata of something else|is for `acme`"),
+        ("elsewhere", ContractError, "outside the scratch folder"),
+        ("no wheel", ContractError, "not the name of a wheel"),
+    ],
+)
+async def test_what_a_source_gives_is_checked(scene: Scene, gives: str, error: type[FelloeError], said: str) -> None:
+    scene.add()
+    async with farm(scene, gives) as database:
+        with pytest.raises(error, match=said):
+            await database.wheel("acme")
+    assert files_below(scene.cache, "scratch", "builds-v0") == []
 
 
 # What is not allowed

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from felloe.build.builder import Builder
     from felloe.resolution.remembered import Pin
 
-__all__ = ["Asked", "Done", "Requirements", "SdistBuilds"]
+__all__ = ["Asked", "Done", "Offer", "Requirements", "SdistBuilds"]
 
 ALL = ":all:"
 
@@ -41,6 +41,12 @@ class Requirements(Protocol):
     async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata: ...
 
     async def wheel_for(self, dist: Dist, stack: Stack) -> Wheel: ...
+
+
+class Offer(Protocol):
+    """What the source of an sdist has of it: a wheel in scratch that was built elsewhere, or None."""
+
+    def __call__(self, job: BuildJob) -> Awaitable[Path | None]: ...
 
 
 @frozen(kw_only=True)
@@ -79,10 +85,11 @@ class SdistBuilds:
         """The newest build in the record that serves. Does no I/O."""
         return self._serving(builds_in(record), asked, record) if record.builds else None
 
-    async def get(self, asked: Asked, record: Record, archive: Path, line: Requirements) -> Done:
+    async def get(self, asked: Asked, record: Record, archive: Path, line: Requirements, offer: Offer) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `archive`.
 
-        Raises BuildError, BuildNeededError where it may not be built, and what its requirements raise.
+        Before it is built here, its source may offer a wheel. Raises BuildError, BuildNeededError where it may not be
+        built, and what its requirements raise.
         """
         await work()
         builder = self._made_builder()
@@ -93,6 +100,8 @@ class SdistBuilds:
         job = self._job(asked, record, archive)
 
         async def build() -> Build:
+            if (wheel := await offer(job)) is not None:
+                return await builder.take(job, wheel)
             return await builder.build(job, lambda requirements: self._wheels(requirements, job, line))
 
         if job.stack:

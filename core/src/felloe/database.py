@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 
 from felloe import dispatch, hash_rules
-from felloe.build.plan import Goal, Stack
+from felloe.build.plan import BuildJob, Goal, Stack
 from felloe.build.record import Build, with_build
 from felloe.building import Asked, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
@@ -415,7 +415,12 @@ class Line:
     ) -> tuple[Record, Build, bool]:
         """The record with a build that serves, the build, and whether it was done just now."""
         asked = evolve(await self._asked(at, goal), may_build=may_build)
-        build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self)
+
+        async def offer(job: BuildJob) -> Path | None:
+            fetched = await dispatch.build(at.source, at.dist, job.interpreter, job.settings, at.ctx)
+            return fetched.path if fetched else None
+
+        build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self, offer)
         kind, entry = at.source.kind.name, brought.record.entry
         record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
         return record, build, is_new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
@@ -24,6 +25,7 @@ from felloe.values import (
     Entry,
     Fetched,
     Fresh,
+    Interpreter,
     Json,
     Level,
     RawMetadata,
@@ -31,10 +33,11 @@ from felloe.values import (
     Stale,
 )
 
-__all__ = ["address", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
+__all__ = ["address", "build", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
 
 SHORT_CUTS = frozenset({"sidecar", "range"})
 KINDS = frozenset({"sdist", "wheel", "tree"})
+is_wheel_name = re.compile(r"[^-/]+-[^-/]+(-[0-9][^-/]*)?-[^-/]+-[^-/]+-[^-/]+\.whl").fullmatch  # PEP 427
 # What is wrong in a field would come to light far from the source that put it there.
 FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
     Claim: {"level": Level, "reason": str},
@@ -148,6 +151,22 @@ async def metadata(source: Instance, dist: Dist, ctx: Context) -> RawMetadata | 
     if raw is not None and raw.rung not in SHORT_CUTS:
         raise _broken(call, f"the rung `{raw.rung}`, not {' or '.join(sorted(SHORT_CUTS))}")
     return raw
+
+
+async def build(
+    source: Instance, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
+) -> Fetched | None:
+    """None also where the source has no such hook."""
+    if "build" not in source.hooks:
+        return None
+    call = _Call(source, "build", dist)
+    fetched: Fetched | None = await _await(call, dist=dist, interpreter=interpreter, settings=settings, ctx=ctx)
+    if fetched is None:
+        return None
+    _check_fetched(call, fetched, ctx)
+    if not is_wheel_name(fetched.path.name):
+        raise _broken(call, f"`{fetched.path.name}`, which is not the name of a wheel")
+    return fetched
 
 
 def _perform(call: _Call, **arguments: Any) -> Any:

@@ -6,20 +6,33 @@ out parameters that it does not need, as everywhere with pluggy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
-    from felloe.values import CacheKey, Claim, Context, Dist, Entry, Fetched, Fresh, RawMetadata, Request, Stale
+    from felloe.values import (
+        CacheKey,
+        Claim,
+        Context,
+        Dist,
+        Entry,
+        Fetched,
+        Fresh,
+        Interpreter,
+        Json,
+        RawMetadata,
+        Request,
+        Stale,
+    )
 
 __all__ = ["API", "ASYNCHRONOUS", "GROUP", "REQUIRED", "SourceSpec", "hookimpl", "hookspec"]
 
 API = 1
 GROUP = "felloe.sources"
 REQUIRED = ("claims", "address", "find", "cache_key", "check_freshness", "fetch")
-ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "metadata"})
+ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "metadata", "build"})
 
 hookspec = pluggy.HookspecMarker("felloe")
 hookimpl = pluggy.HookimplMarker("felloe")
@@ -58,3 +71,9 @@ class SourceSpec:
     @hookspec
     async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None:
         """A short cut to METADATA without the whole file; None where there is none. Optional."""
+
+    @hookspec
+    async def build(
+        self, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
+    ) -> Fetched | None:
+        """A wheel of `dist` by the source's own means, in `ctx.scratch`; None where felloe is to build it. Optional."""

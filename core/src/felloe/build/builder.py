@@ -116,6 +116,18 @@ class Builder:
                     return done
         raise AssertionError("the last attempt asks for nothing more")
 
+    async def take(self, job: BuildJob, wheel: Path) -> Build:
+        """A wheel (in scratch) that somebody else built; as checked, kept and remembered as one of ours.
+
+        Raises BuildError.
+        """
+        await work()
+        with self._site_folder() as folder:
+            async with self.workshop.history.building(job.build):
+                build = evolve(await self._taken(job, wheel, folder), built=self._now())
+                self.workshop.history.add(build)
+                return build
+
     def builds(self, build: str) -> list[Build]:
         """Those that were done of one build id, newest first."""
         return self.workshop.history.builds(build)
@@ -195,26 +207,25 @@ class Builder:
     async def _recorded(self, site: _Site, equipped: _Equipped, product: Path, seconds: float) -> Build:
         """The build, checked, in `builds-v0`."""
         if product.name.endswith(".whl"):
-            build = await self._taken(site, product)
+            build = await self._taken(site.job, product, site.folder)
         else:
             build = _build(site.job, "prepare", read_prepared(product, site.job))
         build = evolve(
             build,
             backend=site.system.backend,
             requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
-            built=datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z"),
+            built=self._now(),
             seconds=round(seconds, 3),
             log=_log_key(site.job),
         )
         self.workshop.history.add(build)
         return build
 
-    async def _taken(self, site: _Site, wheel: Path) -> Build:
+    async def _taken(self, job: BuildJob, wheel: Path, folder: Path) -> Build:
         """The wheel that a backend made: checked, hashed, put among the archives."""
         from anyio.to_thread import run_sync
 
-        job = site.job
-        wheel = await run_sync(own_copy, wheel, site.folder, job)
+        wheel = await run_sync(own_copy, wheel, folder, job)
         metadata = await run_sync(read_wheel, wheel, job)
         size = wheel.stat().st_size
         sha256 = (await digests_of(wheel))["sha256"]
@@ -275,6 +286,9 @@ class Builder:
         if not site.log.is_file():
             return None
         return self.workshop.history.keep_log(site.log, site.job.build, _log_key(site.job))
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z")
 
     def _tell(self, message: str) -> None:
         self.workshop.report(Event(code="build", message=message))
