@@ -39,7 +39,7 @@ class Workshop(Cache):
         return wheel_at(self.archives.put(made, sha256, made.name))
 
     def kept(self) -> list[Path]:
-        return sorted(self.root.glob("environments-v0/*/*"))
+        return sorted(path for path in self.root.glob("environments-v0/*/*") if path.is_dir())
 
 
 def wheel_at(path: Path) -> Wheel:

@@ -152,9 +152,9 @@ async def test_compiled_once_for_each_form(workshop):
     await workshop.make(wheel, other)
 
     assert {path: path.stat().st_mtime_ns for path in unpacked.rglob("*")} == before
-    assert len(list(unpacked.iterdir())) == 2
+    assert len(list(filter(Path.is_dir, unpacked.iterdir()))) == 2
     await workshop.make(wheel, python=interpreter("python3.12"))
-    assert len(list(unpacked.iterdir())) == 3
+    assert len(list(filter(Path.is_dir, unpacked.iterdir()))) == 3
     assert {path: path.stat().st_mtime_ns for path in before if path != unpacked}.items() <= before.items()
 
 

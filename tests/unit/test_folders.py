@@ -126,6 +126,32 @@ def test_what_is_no_folder_is_told(cache, outside, foreign):
     assert cache.warnings() == [f"`{where}` in the cache is not used: it is not a folder"]
 
 
+DAMAGES = {
+    "a file is gone": lambda file: file.unlink(),
+    "a file is empty": lambda file: file.write_text(""),
+    "a file has other bytes": lambda file: file.write_text("MADE"),
+    "a file more": lambda file: file.with_name("new").touch(),
+    "a link for a file": lambda file: (file.unlink(), file.symlink_to(__file__)),
+    "no seal": lambda file: file.parent.parent.with_suffix(".seal").unlink(),
+    "a broken seal": lambda file: file.parent.parent.with_suffix(".seal").write_text("no"),
+    "another seal": lambda file: file.parent.parent.with_suffix(".seal").write_text('{"check": "00000000",\n'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_what_was_changed_is_made_again(cache, damage):
+    calls = []
+    await cache.folders.made(cache.place, makes("made", calls))
+    DAMAGES[damage](cache.place / "sub" / "file")
+
+    assert cache.folders.find(cache.place) is None
+    assert cache.warnings()
+    await cache.folders.made(cache.place, makes("made", calls))
+    assert (cache.text(), calls) == ("made", ["made", "made"])
+    assert cache.folders.find(cache.place) == cache.place
+    assert cache.in_scratch() == set()
+
+
 async def test_made_once(cache):
     calls = []
 

@@ -1,8 +1,13 @@
-"""Folders of the cache that are made once and only read from then on: wheels unpacked, environments installed."""
+"""Folders of the cache that are made once and only read from then on: wheels unpacked, environments installed.
+
+Beside each lies its seal, a digest over the paths, sizes and times of all files: what was changed since is not used.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,7 +33,10 @@ class Folders:
         self._report = report
 
     def find(self, path: Path) -> Path | None:
-        """`path`, where a folder is there; else None. A link, at it or on the way to it, does not count."""
+        """`path`, where a folder is there as it was put there; else None.
+
+        A link, at it or on the way to it, does not count.
+        """
         if not self._store.is_inside(path):
             return None
         try:
@@ -36,9 +44,12 @@ class Folders:
         except OSError as error:
             self._store.unreadable(path, error)
             return None
-        if stat.S_ISDIR(mode):
+        if not stat.S_ISDIR(mode):
+            self._store.damaged(path, "it is not a folder")
+        elif self._store.read_document(_seal_of(path)) == {"seal": _seal(path)}:
             return path
-        self._store.damaged(path, "it is not a folder")
+        elif any(path.iterdir()):
+            self._store.damaged(path, "it is not as it was made")
         return None
 
     def put(self, folder: Path, path: Path) -> Path:
@@ -50,11 +61,14 @@ class Folders:
             make_way(self._layout.root, path.with_name("any"))
             if path.is_symlink() or not path.is_dir():
                 path.unlink(missing_ok=True)
+            seal = _seal(folder)
             try:
                 folder.rename(path)
             except OSError as error:
                 if error.errno not in TAKEN:
                     raise
+                return path
+        self._store.write_document(_seal_of(path), {"seal": seal})
         return path
 
     async def made(self, path: Path, make: Callable[[Path], Awaitable[Path]]) -> Path:
@@ -72,10 +86,36 @@ class Folders:
         async with hold(self._layout.root, lock, self._report):
             return self.find(path) or await self._make(path, make)
 
+    def _take_away(self, path: Path) -> None:
+        """What is there and is not as it was made. Raises OSError."""
+        if path.is_dir() and self._store.is_inside(path):
+            away = self._store.run.folder()
+            path.rename(away / "damaged")
+            self._store.run.remove(away)
+
     async def _make(self, path: Path, make: Callable[[Path], Awaitable[Path]]) -> Path:
         scratch = self._store.run.folder()
         try:
             with writing(self._layout.root):
-                return self.put(await make(scratch), path)
+                made = await make(scratch)
+                self._take_away(path)
+            return self.put(made, path)
         finally:
             self._store.run.remove(scratch)
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
+
+
+def _seal(folder: Path) -> str:
+    """Hex. What cannot be looked at is not there."""
+    files = []
+    for place, folders, names in os.walk(folder):
+        for name in (*names, *folders):
+            path = f"{place}{os.sep}{name}"
+            status = os.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
+                continue
+            files.append(f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(files)).encode("utf-8", "surrogateescape")).hexdigest()
