@@ -195,6 +195,33 @@ def test_settings_that_will_not_do(felloe: Program, index: IndexServer, options:
     assert (result.out, index.requests) == ("", [])
 
 
+def test_a_folder_of_links_that_is_not_there(felloe: Program, index: IndexServer) -> None:
+    result = felloe("metadata", "acme", "--find-links", "nowhere", "--json")
+
+    assert "is not there" in result.err
+    assert f"{felloe.cwd.as_uri()}/nowhere" in result.err
+    assert result.results[0]["version"] == "2.0"
+
+
+def test_a_misspelt_setting_of_an_index(felloe: Program, index: IndexServer) -> None:
+    felloe.write("felloe.toml", "[[index]]", f'name = "ours"\nurl = "{index.index_url}"', 'project = ["acme"]')
+
+    result = felloe("metadata", "acme", code=1)
+
+    for word in ("felloe.toml [[index]] ours", "`project`", "`projects`"):
+        assert word in result.err
+    assert index.requests == []
+
+
+def test_a_setting_that_is_not_read_from_a_file(felloe: Program) -> None:
+    felloe.write("felloe.toml", 'constraints = ["acme<2"]')
+
+    assert felloe("metadata", "acme", "-q").err == ""
+    told = felloe("metadata", "acme").err
+    assert told.startswith("felloe: warning: `felloe.toml constraints` is not read from a file")
+    assert told.count("\n") == 1
+
+
 def test_certificates_that_are_not_there(felloe: Program) -> None:
     address = "https://127.0.0.1:9/simple/"
     result = felloe("metadata", "acme", "--index-url", address, "--cert", "nothing.pem", "--json", code=1)

@@ -603,7 +603,7 @@ async def test_a_folder_that_is_gone(folder: Path) -> None:
     await scene.metadata("acme")
     shutil.rmtree(folder)
 
-    assert isinstance(await scene.error(), ProjectNotFound)
+    assert (await scene.error()).code == "project-not-found"
 
 
 async def test_what_is_no_file_in_a_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import socket
 import ssl
 import sys
@@ -25,7 +26,7 @@ import trustme
 
 from felloe import Config, NetworkError, OfflineError, SourceError, Url
 from felloe.errors import ConfigError, FelloeError
-from felloe.net.client import Client, Exchange, NetSettings, Response, is_exempt, settings_of
+from felloe.net.client import Client, Exchange, NetSettings, Response, _Text, is_exempt, settings_of
 from felloe.net.credentials import Credentials
 from felloe.progress import Event
 from felloe.testing import Behaviour, IndexServer, Reply
@@ -108,7 +109,7 @@ async def test_what_may_pass_is_tried_again(server: IndexServer, status: int) ->
 
 
 @pytest.mark.usefixtures("without_waiting")
-@pytest.mark.parametrize("retry_after", ["", "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT", "0.5", "9" * 400])
+@pytest.mark.parametrize("retry_after", ["", "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT", "0.5", "30"])
 async def test_any_word_on_when_to_come_back(server: IndexServer, retry_after: str) -> None:
     server.behave("/page", Behaviour(statuses=[Reply(503, headers={"Retry-After": retry_after})]))
 
@@ -156,13 +157,43 @@ async def test_there_is_an_end_to_it(server: IndexServer) -> None:
     assert len(server.requests) == 4
 
 
-async def test_a_server_cannot_make_us_wait_longer_than_allowed(server: IndexServer) -> None:
-    server.behave("/page", Behaviour(statuses=[Reply(503, headers={"Retry-After": "36000"})] * 10))
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("retry_after", "asked"),
+    [
+        ("61", "61 s"),
+        ("36000", "36000 s"),
+        ("9" * 400, "2147483648 s"),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", r"\d{12} s"),
+    ],
+)
+async def test_what_is_too_long_to_wait_for_fails_at_once(
+    server: IndexServer, status: int, retry_after: str, asked: str
+) -> None:
+    server.behave("/page", Behaviour(statuses=[Reply(status, headers={"Retry-After": retry_after})]))
+    events: list[Event] = []
 
-    with anyio.fail_after(20):
-        await error_of(f"{server.url}/page", retry_seconds=0.1)
+    with anyio.fail_after(10):
+        error = await error_of(f"{server.url}/page", report=events.append)
 
-    assert 1 <= len(server.requests) <= 2
+    assert error.code == f"http-{status}"
+    assert re.fullmatch(f"{server.url}/page answered {status}, and asks to wait {asked}", str(error))
+    assert [event.code for event in events] == ["request"]
+
+
+@pytest.mark.usefixtures("without_waiting")
+@pytest.mark.parametrize(("retry_after", "told"), [("0", 0), ("5", 0), ("6", 3), ("50", 3)])
+async def test_a_long_pause_is_told(server: IndexServer, retry_after: str, told: int) -> None:
+    """Those that are made: there is none after the last attempt."""
+    server.behave("/page", Behaviour(statuses=[Reply(429, headers={"Retry-After": retry_after})] * 10))
+    events: list[Event] = []
+
+    await error_of(f"{server.url}/page", report=events.append)
+
+    waiting = [(event.message, event.data) for event in events if event.code == "waiting"]
+    message = f"{server.url}/page answered 429, and asks to wait {retry_after} s"
+    assert waiting == [(message, {"seconds": float(retry_after)})] * told
+    assert len(server.requests) == 4
 
 
 async def test_no_retries(server: IndexServer) -> None:
@@ -309,6 +340,58 @@ def raw_deflate(body: bytes) -> bytes:
 async def test_encodings(encoding: str, body: bytes) -> None:
     with wire(encoded(encoding, body)) as server:
         assert await get(server.url) == b"hello"
+
+
+HELLO = (gzip.compress(b"hel"), gzip.compress(b""), gzip.compress(b"lo"))
+
+
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        pytest.param(b"".join(HELLO), 5, id="members"),
+        pytest.param(b"\0".join(HELLO), 5, id="zeros between them"),
+        pytest.param(b"".join(HELLO) + b"\0" * 100_000, 5, id="zeros after them"),
+        pytest.param(zlib.compress(b"hello") + b"\0" * 512, 5, id="zeros after zlib's form"),
+        pytest.param(b"".join(gzip.compress(os.urandom(1000), 0) for _ in range(500)), 500_000, id="many"),
+    ],
+)
+async def test_several_members_are_one_body(body: bytes, size: int) -> None:
+    """RFC 1952, section 2.2. Wherever they are cut into blocks."""
+    with wire(encoded("deflate" if body[0] == 0x78 else "gzip", body)) as server:
+        assert len(await get(server.url)) == size
+
+
+@pytest.mark.parametrize("cut", range(1, len(b"".join(HELLO))))
+async def test_members_may_be_cut_anywhere(cut: int) -> None:
+    text = _Text(Url("https://example.com"), "gzip", 5)
+    text.write(b"".join(HELLO)[:cut])
+    text.write(b"".join(HELLO)[cut:])
+
+    assert text.whole() == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "code"),
+    [
+        pytest.param("gzip", gzip.compress(b"hello") + b"more", "invalid-encoding", id="text"),
+        pytest.param("gzip", gzip.compress(b"hello") + b"\0\0m", "invalid-encoding", id="one letter"),
+        pytest.param("gzip", gzip.compress(b"hello") + zlib.compress(b"more"), "invalid-encoding", id="another form"),
+        pytest.param("gzip", b"".join(HELLO)[:-1], "invalid-encoding", id="cut"),
+        pytest.param("gzip", b"".join(HELLO)[:-4] + b"\0" * 4, "invalid-encoding", id="a wrong check"),
+        pytest.param("gzip", gzip.compress(b"") * 10_001, "invalid-encoding", id="too many"),
+        pytest.param("deflate", zlib.compress(b"hello") * 2, "invalid-encoding", id="twice"),
+        pytest.param("deflate", raw_deflate(b"hello") + b"more", "invalid-encoding", id="raw"),
+        pytest.param("gzip", gzip.compress(b"x" * MIB) + gzip.compress(b"x"), "too-large", id="one byte too large"),
+        pytest.param("gzip", gzip.compress(b"x" * (MIB - 9)) * 99, "too-large", id="all of them too large"),
+        pytest.param("gzip", gzip.compress(b"hello") + b"\0" * 3 * MIB, "too-large", id="zeros without end"),
+    ],
+)
+async def test_what_follows_a_member(encoding: str, body: bytes, code: str) -> None:
+    with wire(encoded(encoding, body)) as server:
+        error = await error_of(server.url)
+
+        assert (type(error), error.code) == (SourceError, code)
+        assert len(server.heads) == 1
 
 
 async def test_no_body_at_all() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from felloe.config import Config, Limits, Policy, SourceSettings
 from felloe.errors import ConfigError
@@ -168,7 +169,34 @@ class TestPlainSettings:
 
     def test_a_checkout_cannot_run_a_program_or_hide_a_source(self, load, project):
         (project / "felloe.toml").write_text('python = "./evil"\ndisabled = ["acme"]\nstrict = true\nno-cache = true\n')
-        assert load() == Config(cache_dir=project / "cache")
+        assert evolve(load(), warnings=()) == Config(cache_dir=project / "cache")
+
+    @pytest.mark.parametrize(
+        ("line", "instead"),
+        [
+            ('python = "./evil"', "set FELLOE_PYTHON"),
+            ('disabled = ["s3cr3t"]', "set FELLOE_DISABLE"),
+            ("strict = false", "set FELLOE_STRICT"),
+            ("no-cache = true", "give it as an option"),
+            ("refresh = true", "give it as an option"),
+            ('refresh-packages = ["s3cr3t"]', "give it as an option"),
+            ('constraints = ["s3cr3t<2"]', "give it as an option"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("name", "header", "place"),
+        [("felloe.toml", "", "felloe.toml"), ("pyproject.toml", "[tool.felloe]\n", "pyproject.toml [tool.felloe]")],
+    )
+    def test_what_is_not_read_from_a_file_is_told(self, load, project, name, header, place, line, instead):
+        (project / name).write_text(header + line)
+        (warning,) = load().warnings
+        assert warning.startswith(f"`{place} {line.partition(' ')[0]}` is not read from a file")
+        assert warning.endswith(f": {instead} instead")
+        assert "s3cr3t" not in repr(load())
+
+    def test_nothing_is_told_of_what_counts(self, load, project):
+        (project / "felloe.toml").write_text('offline = true\nexclude = ["*.tmp"]\n[[index]]\nurl = "/srv"\n')
+        assert load({"FELLOE_PYTHON": "python3"}, constraints=["a<2"], refresh=True).warnings == ()
 
 
 class TestProjectFile:
@@ -196,9 +224,18 @@ class TestProjectFile:
         assert load() == Config(cache_dir=project / "cache")
 
     @pytest.mark.parametrize(
+        ("name", "content"), [("felloe.toml", "timeout = 1\n"), ("pyproject.toml", "[tool.felloe]\ntimeout = 1\n")]
+    )
+    def test_a_byte_order_mark(self, load, project, name, content):
+        (project / name).write_text(content, encoding="utf-8-sig")
+        assert load().timeout == 1.0
+
+    @pytest.mark.parametrize(
         ("content", "message"),
         [
             (b"timeout = 1\noffline = tru\n", r"`felloe.toml` is not valid TOML: .*line 2"),
+            (b"\xff\xfet\0", r"felloe.toml`, line 1, is not UTF-8"),
+            (b"\xef\xbb\xbfa = 1\nb = '\xff'\n", r"felloe.toml`, line 2, is not UTF-8"),
             (b"a = 1\n\nb = '\xff'\n", r"felloe.toml`, line 3, is not UTF-8"),
             (b"a = " + b"[" * 100_000, r"`felloe.toml` is not valid TOML"),
             (b"#" * (2**20 + 1), r"has more than 1048576 bytes"),

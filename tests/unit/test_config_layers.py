@@ -219,6 +219,10 @@ class TestPipFiles:
         assert links(found, "pip") == ["/w"]
         assert origins(found, "pip") == [f"{path} [global] extra-index-url"] * 2 + [f"{path} [install] find-links"]
 
+    def test_a_byte_order_mark(self, layers, write):
+        write("home/.config/pip/pip.conf", "\ufeff[global]\nindex-url = https://i\n")
+        assert setting(layers(), "pip", "index-url") == "https://i"
+
     def test_a_later_file_outranks_an_earlier_one(self, layers, write):
         write("etc/pip/pip.conf", "[global]\nindex-url = https://global\nextra-index-url = https://kept\n")
         write("home/.pip/pip.conf", "[global]\nindex-url = https://legacy\n")

@@ -48,7 +48,7 @@ class Database(Line):
     """Answers requests for metadata and wheels, from the installed sources and one cache. Use it in `async with`.
 
     `config` defaults to what is configured (`Config.load()`), `sources` to the installed entry points, `clock` to the
-    time in seconds since the epoch. Raises ConfigError.
+    time in seconds since the epoch. Warnings of the configuration are told at once. Raises ConfigError.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class Database(Line):
         self._interpreter: Interpreter | None = None
         self._tasks: TaskGroup | None = None
         super().__init__(self._parts_for(load_registry(self.config, sources)))
+        for warning in self.config.warnings:
+            self._report(Event(code="warning", message=warning))
 
     async def __aenter__(self) -> Self:
         from anyio import create_task_group

@@ -144,7 +144,8 @@ class Config:
     `replaced_kinds` are the kinds of which no default instance is made. `pins` maps patterns of normalised names to
     names of sources, in the order of the file. `proxies` maps `http` and `https` to what uv or pip is configured
     with, for a scheme for which the environment has no proxy variable; `no_proxy` are hosts that are reached without
-    those. `environ` is the part of the environment that tells credentials. Times are in seconds.
+    those. `environ` is the part of the environment that tells credentials. `warnings` are sentences on settings that
+    were found and do not count, each with its place. Times are in seconds.
     """
 
     cache_dir: Path | None = None
@@ -166,6 +167,7 @@ class Config:
     limits: Limits = field(factory=Limits)
     building: Building = field(factory=Building)
     environ: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -174,7 +176,8 @@ class Config:
         """The settings that hold in `cwd`; see the top of this module for what outranks what.
 
         Raises ConfigError naming the place of what is wrong. Unknown keys in files are left alone, since a later
-        version may know them; an unknown keyword is a TypeError.
+        version may know them, but what is in the table of a source is for the source to judge; an unknown keyword is a
+        TypeError.
         """
         if unknown := overrides.keys() - Options.__optional_keys__:
             raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
@@ -191,6 +194,7 @@ class Config:
             proxies=_proxies(layers, environ),
             no_proxy=_no_proxy(layers, environ),
             environ=_credential_variables(environ),
+            warnings=tuple(text for layer in layers for text in layer.warnings),
             **read.values(own, GENERAL),
             **read.values(layers, {"cert": read.path}),
         )

@@ -72,7 +72,7 @@ class Layer:
     An item of `indexes` and `links` (and the setting `index-url`) is a text, URL or path, or a table with `url` and
     perhaps `name`, `projects`, `missing`; an item of `sources` is a table. A default index of None is "no default
     index". Where `adds` is false, indexes and links give way to those of an earlier layer of the same tool; otherwise
-    they are added to them.
+    they are added to them. `warnings` are sentences on what stands there and does not count.
     """
 
     tool: Tool
@@ -81,6 +81,7 @@ class Layer:
     links: tuple[Given, ...] = ()
     sources: tuple[Given, ...] = ()
     adds: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def find_layers(
@@ -149,7 +150,13 @@ def _felloe_file(cwd: Path, read_toml: TomlReader) -> Iterator[Layer]:
             links=_items(table.get("find-links")),
             sources=_items(table.get("source")),
             adds=True,
+            warnings=tuple(_not_read(key, table.given(key).origin) for key in table.values if key in NOT_IN_FILES),
         )
+
+
+def _not_read(key: str, origin: str) -> str:
+    instead = f"set {VARIABLES[key]}" if key in VARIABLES else "give it as an option"
+    return f"`{origin}` is not read from a file, which may be somebody else's: {instead} instead"
 
 
 # uv. `names` are those of the indexes so far: where uv finds a name again, the earlier index keeps it.
@@ -455,7 +462,7 @@ def _read_text(path: Path) -> str | None:
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"`{path}` has more than {MAX_FILE_BYTES} bytes", hint="A configuration file is smaller.")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")  # editors on Windows put a byte order mark in front
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"`{path}`, line {line}, is not UTF-8", hint="Save the file as UTF-8.") from error

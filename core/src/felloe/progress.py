@@ -14,7 +14,7 @@ class Event:
     """One thing that happened. `code` is kebab-case and stable, `message` is a sentence without secrets.
 
     Codes: `request` (sent: url, status), `page-fresh`, `page-revalidated`, `page-offline`, `download` (url, bytes),
-    `fresh`, `stale` (code, evidence), `rung`, `waiting` (who holds the lock), `warning`.
+    `fresh`, `stale` (code, evidence), `rung`, `waiting` (for a lock or a server, and why), `warning`.
     """
 
     code: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import ssl
 import time
@@ -45,6 +46,11 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 PROXY_SCHEMES = frozenset({"http", "https"})
 PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
+GZIP, ZLIB, RAW = 31, 15, -15  # "window bits", by which zlib tells its formats apart
+MOST_MEMBERS = 10_000  # of one body; each takes some time, however little it holds
+OVERHEAD = 1024  # bytes that an encoding may add to the shortest body
+LONG_PAUSE = 5.0  # seconds; who has to wait longer is told why
+LONGEST_PAUSE = 2.0**31  # seconds, for any number that is larger (RFC 9111, section 1.2.2)
 
 
 class Decoder(Protocol):
@@ -52,6 +58,9 @@ class Decoder(Protocol):
 
     @property
     def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
@@ -131,7 +140,10 @@ class Response:
 
 
 class _Text:
-    """A body in memory, decoded on the way and never larger than allowed: few bytes may stand for very many."""
+    """A body in memory, decoded on the way and never larger than allowed: few bytes may stand for very many.
+
+    Several members of gzip are one body, and zeros may follow them (RFC 1952, section 2.2); anything else is an error.
+    """
 
     def __init__(self, url: Url, encoding: str, max_bytes: int) -> None:
         if encoding.lower() not in ENCODINGS:
@@ -139,33 +151,73 @@ class _Text:
         self._url = url
         self._is_encoded = encoding.lower() not in PLAIN
         self._max_bytes = max_bytes
+        self._received = 0
+        self._format = RAW
+        self._members = 0
         self._decoder: Decoder | None = None
         self._data = bytearray()
 
     def write(self, block: bytes) -> None:
-        room = self._max_bytes + 1 - len(self._data)
-        self._data += self._decode(block, room) if self._is_encoded else block[:room]
-        if len(self._data) > self._max_bytes:
-            raise SourceError(f"{self._url} is larger than {self._max_bytes} bytes", code="too-large")
+        self._received += len(block)
+        if self._received > 2 * self._max_bytes + OVERHEAD:  # what stands for nothing could go on for ever
+            raise self._too_large()
+        if not self._is_encoded:
+            self._add(block)
+        while self._is_encoded and (block := self._without_padding(block)):
+            block = self._decode(block)
 
     def whole(self) -> bytes:
         if self._decoder is not None and not self._decoder.eof:
             raise self._damaged("it ends too early")
         return bytes(self._data)
 
-    def _decode(self, block: bytes, max_length: int) -> bytes:
+    def _add(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) > self._max_bytes:
+            raise self._too_large()
+
+    def _without_padding(self, block: bytes) -> bytes:
+        ended = self._decoder is not None and self._decoder.eof
+        return block.lstrip(b"\0") if ended else block
+
+    def _decode(self, block: bytes) -> bytes:
+        """Takes what belongs to one member, and gives back what follows it."""
         import zlib
 
-        if self._decoder is None:
-            # gzip, or zlib's own form; some servers send `deflate` without any header (RFC 9110, section 8.4.1.2).
-            self._decoder = zlib.decompressobj(47 if block[0] == 0x1F or block[0] & 0x0F == 8 else -15)
+        decoder = self._decoder
+        if decoder is None or decoder.eof:
+            decoder = self._decoder = self._next_decoder(block)
         try:
-            return self._decoder.decompress(block, max_length)
+            data = decoder.decompress(block, self._max_bytes + 1 - len(self._data))
         except zlib.error as error:
             raise self._damaged(str(error)) from error
+        self._add(data)
+        return decoder.unused_data
+
+    def _next_decoder(self, start: bytes) -> Decoder:
+        import zlib
+
+        if not self._members:
+            self._format = _format_of(start[0])
+        elif self._format != GZIP:
+            raise self._damaged("something follows its end")
+        elif self._members == MOST_MEMBERS:
+            raise self._damaged(f"it has more than {MOST_MEMBERS} members")
+        self._members += 1
+        return zlib.decompressobj(self._format)
+
+    def _too_large(self) -> SourceError:
+        return SourceError(f"{self._url} is larger than {self._max_bytes} bytes", code="too-large")
 
     def _damaged(self, reason: str) -> SourceError:
         return SourceError(f"{self._url} is not encoded as it says: {reason}", code="invalid-encoding")
+
+
+def _format_of(first: int) -> int:
+    """By the first byte. Some servers send `deflate` without any header (RFC 9110, section 8.4.1.2)."""
+    if first == 0x1F:
+        return GZIP
+    return ZLIB if first & 0x0F == 8 else RAW
 
 
 async def _end(chunks: AsyncIterator[bytes]) -> None:
@@ -196,9 +248,10 @@ class Client:
         """
         if self._settings.offline:
             raise OfflineError(f"{request.url} is needed, and the network is off", hint="run without --offline once")
+        patience = _Patience(self._settings.retry_seconds, self._report)
         async for attempt in stamina.retry_context(
-            on=self._pause_after,
-            attempts=ATTEMPTS if self._settings.retry_seconds else 1,
+            on=patience.pause_after,
+            attempts=patience.attempts,
             timeout=self._settings.retry_seconds or None,
             wait_initial=FIRST_WAIT,
             wait_max=LONGEST_WAIT,
@@ -209,12 +262,6 @@ class Client:
 
     async def aclose(self) -> None:
         await self._connections.aclose()
-
-    def _pause_after(self, error: Exception) -> bool | float:
-        if not isinstance(error, NetworkError) or not error.payload.get("transient"):
-            return False
-        pause = error.payload.get("retry_after")
-        return True if pause is None else min(float(pause), self._settings.retry_seconds)
 
     async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
         try:
@@ -266,6 +313,30 @@ class Client:
             code="timeout",
             transient=True,
         )
+
+
+class _Patience:
+    """What one request may still cost: how many attempts, and how many seconds from now on."""
+
+    def __init__(self, seconds: float, report: Callable[[Event], None]) -> None:
+        self.attempts = ATTEMPTS if seconds else 1
+        self._made = 0
+        self._end = anyio.current_time() + seconds
+        self._report = report
+
+    def pause_after(self, error: Exception) -> bool | float:
+        """Whether to try again, or after how many seconds: those that the server asks for, or none at all."""
+        self._made += 1
+        if not isinstance(error, NetworkError) or not error.payload.get("transient") or self._made == self.attempts:
+            return False
+        pause: float | None = error.payload.get("retry_after")
+        if pause is None:
+            return True
+        if pause > self._end - anyio.current_time():
+            return False
+        if pause > LONG_PAUSE:
+            self._report(Event(code="waiting", message=str(error), data={"seconds": pause}))
+        return pause
 
 
 class _Connections:
@@ -401,21 +472,22 @@ def _redirected(url: Url, target: str) -> Url:
 
 
 def _error_status(response: Response) -> NetworkError:
-    status = response.status
+    status, pause = response.status, _pause_of(response.headers.get("retry-after", ""))
+    asked = f", and asks to wait {math.ceil(pause)} s" if pause else ""
     return NetworkError(
-        f"{response.url} answered {status}",
+        f"{response.url} answered {status}{asked}",
         hint=_hint_for(status),
         code=f"http-{status}",
         status=status,
         transient=status in TRANSIENT,
-        retry_after=_pause_of(response.headers.get("retry-after", "")),
+        retry_after=pause,
     )
 
 
 def _pause_of(retry_after: str) -> float | None:
     """Seconds, of either form of Retry-After (RFC 9110, section 10.2.3); None where it is not there or neither."""
     if retry_after.isascii() and retry_after.isdecimal():
-        return float(retry_after)
+        return min(float(retry_after), LONGEST_PAUSE)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, OverflowError):

@@ -13,6 +13,7 @@ from felloe.plugin import (
     Context,
     Dist,
     Entry,
+    Event,
     Fetched,
     Fresh,
     Level,
@@ -21,6 +22,7 @@ from felloe.plugin import (
     ProjectNotFound,
     RawMetadata,
     Request,
+    SourceError,
     Stale,
     Url,
     hookimpl,
@@ -33,6 +35,7 @@ __all__ = ["PyPI", "SimpleIndex"]
 # PyPI tells clients to keep a page for ten minutes; this counts where a server (or a proxy before it) says nothing.
 PAGE_LIFETIME = 600.0
 MOST_METADATA = 16 * 1024 * 1024
+SETTINGS = ("url", "find_links", "projects", "missing")
 NOT_THERE = frozenset({404, 410})
 # Object stores say so of what is not there to those who may not list it. Who may not read the wheel either learns it
 # from the wheel.
@@ -43,8 +46,11 @@ class SimpleIndex:
     """An index by the simple repository API (PEP 503, 691), or a page or folder of links (`find_links`).
 
     Settings: `url` of the index or `find_links`; `projects`, patterns of names that are its own and asked nowhere else;
-    `missing`, statuses besides 404 and 410 with which it says that it does not know a project. A company's own index
-    subclasses it and gives these settings itself.
+    `missing`, statuses besides 404 and 410 with which it says that it does not know a project. Any other raises
+    ConfigError: `projects` keeps names private, and must not be misspelt unnoticed.
+
+    A company's own index subclasses it and gives these settings itself. One that has settings of its own takes them out
+    before it hands on the others.
     """
 
     api = 1
@@ -53,6 +59,7 @@ class SimpleIndex:
     """Whether METADATA is tried beside a wheel although the page says nothing of it."""
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        _check_known(name, settings)
         self.name = name
         self.links = _url(settings.get("find_links"), "find_links")
         self.url = _url(settings.get("url"), "url")
@@ -115,18 +122,22 @@ class SimpleIndex:
         return cast(Url, self.url)
 
     async def _project_files(self, project: str, ctx: Context) -> Sequence[File]:
-        page = await self._page(self.index_url().as_directory().join(f"{project}/"), project, ctx)
+        index = self.index_url().as_directory()
+        page = await self._page(index.with_suffix(f"{project}/"), index, project, ctx)  # which keeps the query
         return parse_page(page, project)
 
     async def _linked_files(self, project: str, ctx: Context) -> Sequence[File]:
         links = cast(Url, self.links)
-        files = links_of(await self._page(links, project, ctx))
+        files = links_of(await self._page(links, links, project, ctx))
         if not any(dist_of(file, project, self.name) for file in files):
             raise self._unknown(project)
         return files
 
-    async def _page(self, url: Url, project: str, ctx: Context) -> Page:
-        """Raises ProjectNotFound where the index says that it does not know the project."""
+    async def _page(self, url: Url, place: Url, project: str, ctx: Context) -> Page:
+        """The page at `url`, of the index or the links at `place`.
+
+        Raises ProjectNotFound where the index says that it does not know the project.
+        """
         try:
             page = await ctx.http.get(url, accept=ACCEPT, lifetime=PAGE_LIFETIME)
         except NetworkError as error:
@@ -134,8 +145,23 @@ class SimpleIndex:
                 raise self._unknown(project) from error
             raise
         if page.status in NOT_THERE:
+            await self._check_there(place, ctx)
             raise self._unknown(project)
         return page
+
+    async def _check_there(self, place: Url, ctx: Context) -> None:
+        """A folder that is not there says nothing of a project: an index's next one must not be asked for it.
+
+        A folder of links for any name is told of and passed over, as by pip, whose configuration it may come from.
+        """
+        if place.scheme != "file" or (await ctx.http.get(place)).status not in NOT_THERE:
+            return
+        message = f"`{place}` of source `{self.name}` is not there"
+        if self.links and not self.projects:
+            ctx.report(Event(code="warning", message=message))
+            return
+        hint = "correct the path where it is configured, or leave it out"
+        raise SourceError(message, hint=hint, code="no-such-folder")
 
     def _unknown(self, project: str) -> ProjectNotFound:
         return ProjectNotFound(f"`{self.name}` does not know `{project}`", project=project, source=self.name)
@@ -190,6 +216,15 @@ def _compared(dist: Dist, entry: Entry) -> Fresh | Stale:
     if not common:
         return Stale(code="hash-unknown", evidence=f"{min(dist.hashes)} none -> {dist.hashes[min(dist.hashes)]}")
     return Fresh(validators=entry.validators)
+
+
+def _check_known(name: str, settings: Mapping[str, Any]) -> None:
+    """Without the values, which may be secrets."""
+    if unknown := sorted(settings.keys() - set(SETTINGS)):
+        raise ConfigError(
+            f"index `{name}` has no setting {' or '.join(f'`{key}`' for key in unknown)}",
+            hint=f"it has {', '.join(f'`{key}`' for key in SETTINGS)}",
+        )
 
 
 def _url(value: Any, key: str) -> Url | None:
