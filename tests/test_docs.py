@@ -21,6 +21,7 @@ import pytest
 from felloe import BlockingDatabase, Config
 from felloe.hookspecs import SourceSpec
 from felloe.testing import IndexServer, Project, make_wheel
+from tests.fixtures.projects import buildable
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,6 +42,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexServ
     with IndexServer() as server:
         for name, version in (("flask", "3.1"), ("attrs", "25.1"), ("boto3", "1.34.0")):
             server.add(make_wheel(tmp_path, Project(name, version, requires_dist=["click>=8"])), sidecar=True)
+        server.add(buildable(tmp_path, "docopt", "0.6.2"))
         monkeypatch.setenv("FELLOE_INDEX_URL", server.index_url)
         monkeypatch.setenv("FELLOE_CACHE_DIR", str(tmp_path / "cache"))
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
