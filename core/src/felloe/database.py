@@ -5,7 +5,7 @@ requirement -> Request -> owner -> Dist -> CacheKey -> Entry? -> Fresh | Stale -
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,17 @@ from felloe.building import Asked, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
+from felloe.entries import Entries
 from felloe.errors import (
     BuildNeededError,
     CacheError,
     ContractError,
     ProjectNotFound,
 )
-from felloe.metadata import check_identity, parse_metadata, proves, static_metadata
+from felloe.metadata import check_identity, proves
+from felloe.place import Brought, Checked, Place
 from felloe.progress import Event
-from felloe.record import Record, based_on, refreshed, with_static, with_wheel
+from felloe.record import Record, based_on
 from felloe.request import parse_request
 from felloe.routing import Claimed, Route, route
 from felloe.select import select
@@ -41,7 +43,6 @@ from felloe.values import (
     Fetched,
     Fresh,
     Interpreter,
-    Json,
     Metadata,
     RawMetadata,
     Request,
@@ -59,7 +60,6 @@ __all__ = ["Line", "Parts"]
 Item = str | Request | Dist
 Found = tuple[Metadata, Rung] | None
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
 
 
 @frozen(kw_only=True)
@@ -78,36 +78,6 @@ class Parts:
     newer_than: Callable[[str | None], float | None]
 
 
-@frozen(kw_only=True)
-class Place:
-    """One Dist being answered: who owns it, what the owner may use, and where the cache keeps what it knows."""
-
-    request: Request
-    dist: Dist
-    source: Instance
-    ctx: ItemContext
-    path: Path
-    stack: Stack = ()
-
-    @property
-    def what(self) -> str:
-        """How errors name it."""
-        return f"`{self.dist.filename}` of source `{self.source.name}`"
-
-
-class Checked(NamedTuple):
-    """What the cache holds, whether it is still true, and bytes that had to be downloaded to find out."""
-
-    found: Record | None
-    is_fresh: bool = False
-    fetched: Fetched | None = None
-
-    @property
-    def record(self) -> Record | None:
-        """What is known and true."""
-        return self.found if self.is_fresh else None
-
-
 class Known(NamedTuple):
     """Metadata, the rung that gave them, and the build that they are of, if one was needed."""
 
@@ -116,19 +86,13 @@ class Known(NamedTuple):
     build: Build | None = None
 
 
-class Brought(NamedTuple):
-    """An archive in the cache whose bytes were hashed just now, and whether they had to be received."""
-
-    record: Record
-    path: Path
-    received: bool
-
-
 class Line:
     """Answers requests and Dists. Every public method takes a Request, its text, or a Dist that `find` gave."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        limit = parts.config.limits.max_metadata_bytes
+        self._entries = Entries(parts.records, parts.archives, self._now, max_metadata_bytes=limit)
 
     async def find(self, item: str | Request) -> Sequence[Dist]:
         """All distributions, as their source lists them.
@@ -186,9 +150,9 @@ class Line:
             if effort == "cached":
                 raise _beyond_effort(at, effort, "is not in the cache")
             if raw := await self._short_cut(at, checked.fetched):
-                record = await self._remember(at, raw)
+                record = await self._entries.remember(at, raw)
                 return self._answer(at, record, Known(*_known_wheel(record, at.dist)), cached=False)
-            brought = await self._bring(at, checked)
+            brought = await self._entries.bring(at, checked)
             if known := await self._recall(at, brought.record):
                 return self._answer(at, brought.record, known, cached=not brought.received)
             if effort == "static":
@@ -203,7 +167,7 @@ class Line:
             return await self._built_wheel(at, checked)
 
     async def _fetched_wheel(self, at: Place, checked: Checked) -> Wheel:
-        brought = await self._bring(at, checked)
+        brought = await self._entries.bring(at, checked)
         known = await self._recall(at, brought.record)
         if known is None:
             raise ContractError(f"{at.what} was read, and gave no metadata")
@@ -215,7 +179,7 @@ class Line:
         build = await self._known_build(at, record, "wheel") if record else None
         path = await self._wheel_of(build) if build else None
         if record is None or build is None or path is None:
-            brought = await self._bring(at, checked)
+            brought = await self._entries.bring(at, checked)
             record, build, is_new = await self._built(at, brought, "wheel")
             path, received = await self._wheel_of(build), brought.received or is_new
         if path is None:
@@ -281,18 +245,12 @@ class Line:
             verdict = Fresh(validators=fetched.validators)
         if isinstance(verdict, Fresh):
             self._tell("fresh", f"{at.what} is fresh")
-            return Checked(await self._refreshed(at, record, verdict), is_fresh=True, fetched=fetched)
+            return Checked(await self._entries.refresh(at, record, verdict), is_fresh=True, fetched=fetched)
         self._tell("stale", f"{at.what} is stale: {verdict.code}: {verdict.evidence}")
         return Checked(record, fetched=fetched)
 
     async def _same_bytes(self, fetched: Fetched, entry: Entry) -> bool:
         return f"sha256:{(await digests_of(fetched.path))['sha256']}" == entry.content
-
-    async def _refreshed(self, at: Place, record: Record, verdict: Fresh) -> Record:
-        if dict(verdict.validators) == dict(record.entry.validators):
-            return record
-        entry = evolve(record.entry, validators=verdict.validators, checked=self._now())
-        return await self._parts.records.change(at.path, lambda old: refreshed(old, record, entry))
 
     async def _recall(self, at: Place, record: Record) -> Known | None:
         """What the record answers, under the hash rules and with names that agree."""
@@ -319,91 +277,6 @@ class Line:
         if at.dist.kind != "wheel" or at.request.hashes or fetched is not None:
             return None
         return await dispatch.metadata(at.source, at.dist, at.ctx)
-
-    async def _remember(self, at: Place, raw: RawMetadata) -> Record:
-        metadata = self._parsed(at, raw.bytes)
-        entry = self._entry(at, at.dist.hashes, raw.validators, verified=False)
-        return await self._parts.records.change(
-            at.path,
-            lambda old: with_wheel(based_on(old, at.source.kind.name, entry), at.dist.filename, metadata, raw.rung),
-        )
-
-    async def _bring(self, at: Place, checked: Checked) -> Brought:
-        """The bytes: from the cache where it has what is wanted, else fetched, hashed, and read once."""
-        fetched = checked.fetched
-        if fetched is None and (brought := await self._from_cache(at, checked.record)):
-            return brought
-        async with self._parts.records.fetching(at.path):
-            # Somebody may have fetched it while we waited for the lock.
-            latest = self._parts.records.read(at.path)
-            is_news = (
-                latest is not None
-                and latest != checked.found
-                and hash_rules.is_as_declared(at.dist, latest.entry.digests)
-            )
-            if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
-                return brought
-            fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
-            path, entry = await self._put(at, fetched)
-            return Brought(await self._read(at, path, entry), path, received=True)
-
-    async def _from_cache(self, at: Place, record: Record | None) -> Brought | None:
-        content = (record.entry.content if record else None) or at.dist.content or ""
-        algorithm, _, sha256 = content.partition(":")
-        path = await self._parts.archives.verified(sha256, at.dist.filename) if algorithm == "sha256" else None
-        if path is None:
-            return None
-        digests = await digests_of(path, hash_rules.algorithms(at.request, at.dist))
-        if not hash_rules.is_as_declared(at.dist, digests):
-            return None  # they were right once: the source declares others now
-        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
-        if record is None or not record.entry.verified or not record.entry.digests.items() >= digests.items():
-            validators = record.entry.validators if record else {}
-            record = await self._read(at, path, self._entry(at, digests, validators, verified=True))
-        return Brought(record, path, received=False)
-
-    async def _put(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
-        if fetched.path.is_symlink() or not fetched.path.is_file():
-            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file")
-        digests = await digests_of(fetched.path, hash_rules.algorithms(at.request, at.dist))
-        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
-        if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
-            raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
-        path = self._parts.archives.put(fetched.path, digests["sha256"], at.dist.filename)
-        return path, self._entry(at, digests, fetched.validators, verified=True)
-
-    async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
-        """What the bytes tell of themselves, put into the record of their entry."""
-        if at.dist.kind == "wheel":
-            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
-        else:
-            found = self._proven(at, await _read_sdist(path, at.dist.filename))
-        return await self._parts.records.change(
-            at.path, lambda old: _with_found(at, based_on(old, at.source.kind.name, entry), found)
-        )
-
-    def _proven(self, at: Place, members: Mapping[str, bytes]) -> Found:
-        found = static_metadata(members, filename_version=at.dist.version)
-        if found is not None:
-            check_identity(found[0], name=at.dist.name, version=at.dist.version, what=at.what)
-        return found
-
-    def _parsed(self, at: Place, raw: bytes) -> Metadata:
-        metadata = parse_metadata(raw, what=at.what, max_bytes=self._parts.config.limits.max_metadata_bytes)
-        check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
-        return metadata
-
-    def _entry(self, at: Place, digests: Mapping[str, str], validators: Mapping[str, Json], *, verified: bool) -> Entry:
-        now = self._now()
-        return Entry(
-            content=f"sha256:{digests['sha256']}" if "sha256" in digests else None,
-            digests=digests,
-            verified=verified,
-            validators=validators,
-            locator=at.dist.locator,
-            fetched=now,
-            checked=now,
-        )
 
     async def _answer_by_build(self, at: Place, brought: Brought, effort: Effort) -> Answer:
         record, build, is_new = await self._built(at, brought, "prepare", may_build=effort == "build")
@@ -446,22 +319,6 @@ class Line:
         self._parts.services.report(Event(code=code, message=message))
 
 
-async def _read_wheel(path: Path, filename: str) -> bytes:
-    from anyio.to_thread import run_sync
-
-    from felloe.net.archive import read_wheel_metadata
-
-    return await run_sync(read_wheel_metadata, path, filename)
-
-
-async def _read_sdist(path: Path, filename: str) -> Mapping[str, bytes]:
-    from anyio.to_thread import run_sync
-
-    from felloe.net.archive import read_sdist_members
-
-    return await run_sync(read_sdist_members, path, filename, STATIC_MEMBERS)
-
-
 def _known_wheel(record: Record, dist: Dist) -> tuple[Metadata, Rung]:
     return record.data[dist.filename], record.rung_of(dist.filename)
 
@@ -473,18 +330,6 @@ def _metadata_in(record: Record, dist: Dist) -> Found:
     if record.static is not None and record.static_rung is not None and proves(record.static):
         return record.static, record.static_rung
     return None
-
-
-def _with_found(at: Place, record: Record, found: Found) -> Record:
-    """The record with what its bytes told, which outranks what was told of them before."""
-    if found is None:
-        return record
-    if at.dist.kind != "wheel":
-        return with_static(record, *found)
-    filename = at.dist.filename
-    if record.rung_of(filename) not in hash_rules.FROM_BYTES:
-        record = evolve(record, data={name: data for name, data in record.data.items() if name != filename})
-    return with_wheel(record, filename, *found)
 
 
 def _wheel(answer: Answer, path: Path, filename: str, sha256: str) -> Wheel:

@@ -1,0 +1,158 @@
+"""The entry of one Dist: its bytes, brought and hashed and read once, and the record of what they told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import evolve
+
+from felloe import dispatch, hash_rules
+from felloe.cache.archives import Archives, digests_of
+from felloe.cache.records import Records
+from felloe.errors import ContractError
+from felloe.metadata import check_identity, parse_metadata, static_metadata
+from felloe.place import Brought, Checked, Place
+from felloe.record import Record, based_on, refreshed, with_static, with_wheel
+from felloe.values import Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung
+
+__all__ = ["Entries"]
+
+Found = tuple[Metadata, Rung] | None
+STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
+
+
+class Entries:
+    """Entries in the cache. `now` gives the instant as records have it (RFC 3339)."""
+
+    def __init__(
+        self, records: Records, archives: Archives, now: Callable[[], str], *, max_metadata_bytes: int
+    ) -> None:
+        self._records = records
+        self._archives = archives
+        self._now = now
+        self._max_metadata_bytes = max_metadata_bytes
+
+    async def refresh(self, at: Place, record: Record, verdict: Fresh) -> Record:
+        """The record after a check that found it true."""
+        if dict(verdict.validators) == dict(record.entry.validators):
+            return record
+        entry = evolve(record.entry, validators=verdict.validators, checked=self._now())
+        return await self._records.change(at.path, lambda old: refreshed(old, record, entry))
+
+    async def remember(self, at: Place, raw: RawMetadata) -> Record:
+        """The record with METADATA that the source had by a short cut. Raises MetadataError."""
+        metadata = self._parsed(at, raw.bytes)
+        entry = self._entry(at, at.dist.hashes, raw.validators, verified=False)
+        return await self._records.change(
+            at.path,
+            lambda old: with_wheel(based_on(old, at.source.kind.name, entry), at.dist.filename, metadata, raw.rung),
+        )
+
+    async def bring(self, at: Place, checked: Checked) -> Brought:
+        """The bytes: from the cache where it has what is wanted, else fetched, hashed, and read once.
+
+        Raises HashMismatchError, ArchiveError, MetadataError, CacheError, and what the source raises.
+        """
+        fetched = checked.fetched
+        if fetched is None and (brought := await self._from_cache(at, checked.record)):
+            return brought
+        async with self._records.fetching(at.path):
+            # Somebody may have fetched it while we waited for the lock.
+            latest = self._records.read(at.path)
+            is_news = (
+                latest is not None
+                and latest != checked.found
+                and hash_rules.is_as_declared(at.dist, latest.entry.digests)
+            )
+            if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
+                return brought
+            fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
+            path, entry = await self._put(at, fetched)
+            return Brought(await self._read(at, path, entry), path, received=True)
+
+    async def _from_cache(self, at: Place, record: Record | None) -> Brought | None:
+        content = (record.entry.content if record else None) or at.dist.content or ""
+        algorithm, _, sha256 = content.partition(":")
+        path = await self._archives.verified(sha256, at.dist.filename) if algorithm == "sha256" else None
+        if path is None:
+            return None
+        digests = await digests_of(path, hash_rules.algorithms(at.request, at.dist))
+        if not hash_rules.is_as_declared(at.dist, digests):
+            return None  # they were right once: the source declares others now
+        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
+        if record is None or not record.entry.verified or not record.entry.digests.items() >= digests.items():
+            validators = record.entry.validators if record else {}
+            record = await self._read(at, path, self._entry(at, digests, validators, verified=True))
+        return Brought(record, path, received=False)
+
+    async def _put(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
+        if fetched.path.is_symlink() or not fetched.path.is_file():
+            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file")
+        digests = await digests_of(fetched.path, hash_rules.algorithms(at.request, at.dist))
+        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
+        if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
+            raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
+        path = self._archives.put(fetched.path, digests["sha256"], at.dist.filename)
+        return path, self._entry(at, digests, fetched.validators, verified=True)
+
+    async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
+        """What the bytes tell of themselves, put into the record of their entry."""
+        if at.dist.kind == "wheel":
+            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
+        else:
+            found = self._proven(at, await _read_sdist(path, at.dist.filename))
+        return await self._records.change(
+            at.path, lambda old: _with_found(at, based_on(old, at.source.kind.name, entry), found)
+        )
+
+    def _proven(self, at: Place, members: Mapping[str, bytes]) -> Found:
+        found = static_metadata(members, filename_version=at.dist.version)
+        if found is not None:
+            check_identity(found[0], name=at.dist.name, version=at.dist.version, what=at.what)
+        return found
+
+    def _parsed(self, at: Place, raw: bytes) -> Metadata:
+        metadata = parse_metadata(raw, what=at.what, max_bytes=self._max_metadata_bytes)
+        check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
+        return metadata
+
+    def _entry(self, at: Place, digests: Mapping[str, str], validators: Mapping[str, Json], *, verified: bool) -> Entry:
+        now = self._now()
+        return Entry(
+            content=f"sha256:{digests['sha256']}" if "sha256" in digests else None,
+            digests=digests,
+            verified=verified,
+            validators=validators,
+            locator=at.dist.locator,
+            fetched=now,
+            checked=now,
+        )
+
+
+async def _read_wheel(path: Path, filename: str) -> bytes:
+    from anyio.to_thread import run_sync
+
+    from felloe.net.archive import read_wheel_metadata
+
+    return await run_sync(read_wheel_metadata, path, filename)
+
+
+async def _read_sdist(path: Path, filename: str) -> Mapping[str, bytes]:
+    from anyio.to_thread import run_sync
+
+    from felloe.net.archive import read_sdist_members
+
+    return await run_sync(read_sdist_members, path, filename, STATIC_MEMBERS)
+
+
+def _with_found(at: Place, record: Record, found: Found) -> Record:
+    """The record with what its bytes told, which outranks what was told of them before."""
+    if found is None:
+        return record
+    if at.dist.kind != "wheel":
+        return with_static(record, *found)
+    filename = at.dist.filename
+    if record.rung_of(filename) not in hash_rules.FROM_BYTES:
+        record = evolve(record, data={name: data for name, data in record.data.items() if name != filename})
+    return with_wheel(record, filename, *found)
