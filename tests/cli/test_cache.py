@@ -104,9 +104,12 @@ def test_what_another_process_uses_is_not_cleaned(felloe: Program) -> None:
 def test_a_cache_that_cannot_be_one(felloe: Program) -> None:
     felloe.write("file", "mine")
 
-    made = felloe("metadata", "acme", "--cache-dir", "file", "--json", code=1)
+    told = felloe("metadata", "acme", "gamma", "--cache-dir", "file", "--json")
+    made = felloe("wheel", "acme", "-o", "wheels", "--cache-dir", "file", "--json", code=1)
     cleaned = felloe("cache", "clean", "--cache-dir", "file")
 
+    assert told.codes == ["", ""]
+    assert told.err.count("; what was found out is not kept\n") == 1
     assert made.codes == ["cache"]
     assert made.results[0]["error"]["hint"]
     assert cleaned.out == "0 B freed\n"

@@ -95,6 +95,37 @@ def test_a_password_of_a_variable_is_sent_and_is_nowhere_else(felloe: Program, i
     felloe.assert_nowhere(PASSWORD, human, data, wrong)
 
 
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (["acme", "-c limits.txt"], "`acme` (constrained to `acme==1.0+${PASSWORD}`) matches none"),
+        (["acme==1.0+${PASSWORD}"], "`acme==1.0+${PASSWORD}` matches none"),
+        (['acme; python_version ~= "${PASSWORD}"'], 'the marker of `acme; python_version ~= "${PASSWORD}"`'),
+    ],
+)
+def test_a_requirement_with_a_variable_is_shown_as_it_is_written(felloe: Program, lines: list[str], shown: str) -> None:
+    value = "pa55w0rd"
+    felloe.write("requirements.txt", *lines)
+    felloe.write("limits.txt", "acme==1.0+${PASSWORD}")
+
+    human = felloe("metadata", "-r", "requirements.txt", "-v", code=1, PASSWORD=value)
+    data = felloe("metadata", "-r", "requirements.txt", "--json", "--progress", "json", code=1, PASSWORD=value)
+
+    assert shown in human.err
+    felloe.assert_nowhere(value, human, data)
+
+
+def test_options_that_are_ignored_are_told_once(felloe: Program) -> None:
+    felloe.write("requirements.txt", "--prefer-binary --trusted-host example.com", "--prefer-binary", "gamma")
+
+    result = felloe("metadata", "-r", "requirements.txt")
+
+    assert [line.partition(" is ignored")[0] for line in result.err.splitlines()] == [
+        "felloe: warning: requirements.txt:1:1: `--prefer-binary`",
+        "felloe: warning: requirements.txt:1:1: `--trusted-host`",
+    ]
+
+
 def test_a_password_in_a_requirement_that_cannot_be_read_is_not_shown(felloe: Program) -> None:
     for text in (f"https://me:{PASSWORD}@example.com/a.whl; what", f"acme @ https://me:{PASSWORD}@example.com/a b"):
         felloe.assert_nowhere(PASSWORD, felloe("metadata", text, code=1), felloe("metadata", text, "--json", code=1))

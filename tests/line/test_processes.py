@@ -248,12 +248,18 @@ def test_a_read_only_cache_serves_what_is_warm(read_only: Scene, verb: str, name
 
 @pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_cache_says_so_where_it_has_to_be_written(read_only: Scene) -> None:
-    ((code, message, hint), warm) = read_only.run("metadata", "other", "acme", prepare=WITHOUT_PRIVILEGES)
+    ((code, message, hint), warm) = read_only.run("wheel", "other", "tool", prepare=WITHOUT_PRIVILEGES)
 
     assert code == "cache"
     assert f"cannot write to the cache `{read_only.cache}`: Permission denied" in message
     assert "--cache-dir" in hint
     assert warm == ["1.0", True]
+
+
+@pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root may write everywhere")
+def test_metadata_in_hand_are_an_answer_in_a_read_only_cache_too(read_only: Scene) -> None:
+    for _ in range(2):
+        assert read_only.run("metadata", "other", prepare=WITHOUT_PRIVILEGES) == [["1.0", False]]
 
 
 @pytest.mark.parametrize(

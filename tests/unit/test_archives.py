@@ -86,6 +86,16 @@ async def test_the_same_bytes_under_another_name(cache, name):
     assert cache.warnings() == []
 
 
+@pytest.mark.parametrize("suffix", [".whl", ".tar.gz", ".zip"])
+async def test_what_a_file_is_can_be_told_from_a_long_name_too(cache, suffix):
+    name = f"{'a' * 300}-1.0{suffix}"
+
+    path = put(cache, name=name)
+
+    assert path.name.endswith(suffix)
+    assert await cache.archives.verified(SHA256, name) == path
+
+
 @pytest.mark.parametrize("data", [b"", DATA[:-1], DATA + b"x", b"\x01" + DATA[1:], DATA[:-1] + b"\x00"])
 async def test_damaged_bytes_are_a_miss_and_removed(cache, data):
     path = put(cache)

@@ -21,7 +21,10 @@ SHA256 = "ab" + 62 * "0"
 # Lone surrogates too: names of files, and escapes in JSON, may have them.
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=60)
 HOSTILE_TEXT = st.text(alphabet="./\\%~ :conauxNUL1\x00\u00e9\ud800\udc80", max_size=12)
-LONG_TEXT = st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=20), st.integers(10, 60))
+SUFFIXES = st.sampled_from(["", "", ".whl", ".tar.gz", ".", ". ", ".\u00e9", ".con"])
+LONG_TEXT = st.builds(
+    lambda text, times, suffix: text * times + suffix, st.text(min_size=1, max_size=20), st.integers(10, 60), SUFFIXES
+)
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\U0010ffff]')
 is_reserved = getattr(ntpath, "isreserved", None) or (lambda name: PureWindowsPath(name).is_reserved())
 
@@ -135,6 +138,35 @@ def test_what_is_too_long_keeps_its_start_and_gets_a_digest(text):
     assert len(part) <= LONGEST_PART
     assert re.fullmatch(r"[^%].*%\.\.[0-9a-f]{16}|%[0-9A-F]{2}.*%\.\.[0-9a-f]{16}", part)
     assert part != key_part(text + "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        (f"{'a' * 200}-1.0-py3-none-any.whl", ".whl"),
+        (f"{'a' * 200}-1.0.tar.gz", ".tar.gz"),
+        (f"{'a' * 200}-1.0.tar.bz2", ".tar.bz2"),
+        (f"{'a' * 200}-1.0.tgz", ".tgz"),
+        (f"{'a' * 200}-1.0.zip", ".zip"),
+        (f"{'a' * 200}-1.0.ZIP", ".ZIP"),
+        (f"con.{'a' * 200}.whl", ".whl"),
+        (60 * "\u4e2d" + ".whl", ".whl"),
+        (f"a-1.0-py3-none-{'.'.join(100 * ['any'])}.whl", ".whl"),
+        # what is none, or ends in what a file name must not end in, is no suffix
+        (f"{'a' * 200}.", ""),
+        (f"{'a' * 200}.whl ", ""),
+        (f"{'a' * 200}.whl\n", ""),
+        (f"{'a' * 200}.\u4e2d", ""),
+        (f"a.{'b' * 200}", ""),
+    ],
+)
+def test_what_is_too_long_keeps_its_suffix(text, suffix):
+    part = key_part(text)
+
+    assert re.search(r"%\.\.[0-9a-f]{16}(.*)$", part)[1] == suffix
+    assert is_good_everywhere(part)
+    assert part == key_part(text)
+    assert part != key_part(f"b{text}")
 
 
 def test_the_longest_that_is_unchanged():

@@ -262,20 +262,18 @@ async def test_what_a_killed_process_had_written_is_there(cache):
     assert cache.in_scratch() == set()
 
 
-def test_a_read_only_cache_is_read_and_a_change_a_clear_error():
+def test_a_read_only_cache_is_read_and_a_change_is_given_and_not_kept():
     code = """if True:
         from attrs import evolve
 
         async def main():
-            record = cache.records.read(cache.document)
-            say(record.kind)
-            say((await cache.records.change(cache.document, lambda old: evolve(record, kind="other"))).kind)
+            for kind in ("index", "other"):
+                say((await cache.records.change(cache.document, lambda old: evolve(old, kind=old.kind + kind))).kind)
+            say(cache.records.read(cache.document).kind)
+            say(cache.warnings())
 
         become_nobody()
-        try:
-            anyio.run(main)
-        except CacheError as error:
-            say(error)
+        anyio.run(main)
     """
     with shared_folder() as folder:
         with Cache(folder / "cache") as cache:
@@ -284,8 +282,35 @@ def test_a_read_only_cache_is_read_and_a_change_a_clear_error():
             path.chmod(0o555 if path.is_dir() else 0o444)
         before = everything(folder)
         with Child(cache.root, code) as child:
-            assert child.finish() == ["pypi", f"cannot write to the cache `{cache.root}`: Permission denied"]
+            said = child.finish()
+        warning = f"cannot write to the cache `{cache.root}`: Permission denied; what was found out is not kept"
+        assert said == ["pypiindex", "pypiother", "pypi", str([warning])]
         assert everything(folder) == before
+
+
+@pytest.mark.parametrize("size", [0, 40])
+def test_on_a_full_disk_the_old_record_stays(tmp_path, size):
+    """The size is that of the largest file; the record needs more."""
+    code = f"""if True:
+        from attrs import evolve
+
+        async def main():
+            say((await cache.records.change(cache.document, lambda old: evolve(old, kind="index"))).kind)
+
+        limit_files({size})
+        anyio.run(main)
+        say(cache.warnings())
+        say(cache.in_scratch())
+    """
+    with Cache(tmp_path / "cache") as cache:
+        anyio.run(written, cache)
+        with Child(cache.root, code) as child:
+            kind, warnings, left = child.finish()
+
+        assert (kind, left) == ("index", "set()")
+        assert f"cannot write to the cache `{cache.root}`: File too large" in warnings
+        assert cache.records.read(cache.document) == RECORD
+        assert cache.warnings() == []
 
 
 async def test_where_no_cache_can_be(tmp_path):
@@ -293,7 +318,8 @@ async def test_where_no_cache_can_be(tmp_path):
     cache = Cache(tmp_path / "file")
 
     assert cache.records.read(cache.document) is None
-    with pytest.raises(CacheError, match="cannot write to the cache"):
-        await cache.records.change(cache.document, replaced_by(RECORD))
+    assert await cache.records.change(cache.document, replaced_by(RECORD)) == RECORD
+    [warning] = cache.warnings()
+    assert warning.startswith("cannot write to the cache")
     with pytest.raises(CacheError, match="cannot write to the cache"):
         await fetches(cache)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from felloe.errors import RequirementError
-from felloe.request import matches_environment, parse_hash, parse_pep508, parse_request, redacted
+from felloe.request import Expanded, matches_environment, parse_hash, parse_pep508, parse_request, redacted
 from felloe.url import Url
 from felloe.values import Interpreter, Request
 
@@ -201,6 +202,25 @@ def test_hash_options_are_obeyed_and_are_no_part_of_the_text(text: str, hashes: 
     request = parse(text)
     assert request.hashes == hashes
     assert request.text == text.partition("--hash")[0].strip()
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_hash_may_be_in_quotes(quote: str) -> None:
+    request = parse(f"flask --hash={quote}sha256:{A}{quote} --hash {quote}sha256:{B}{quote}")
+    assert request.hashes == {SHA256, f"sha256:{B}"}
+
+
+@pytest.mark.parametrize("hash_", [f"'sha256:{A}", f"sha256:{A}'", f"'sha256:{A}\"", "''", "'"])
+def test_half_a_quote_is_no_hash(hash_: str) -> None:
+    assert "is not a hash" in str(refuse(f"flask --hash={hash_}"))
+
+
+@pytest.mark.parametrize("option", ["--config-settings", "--config-setting", "--config-s", "-C"])
+@pytest.mark.parametrize("value", ["=a=b", " a=b", "='a=b c'"])
+def test_where_config_settings_belong_is_told(option: str, value: str) -> None:
+    error = refuse(f"flask --hash={SHA256} {option}{value}")
+    assert f"`{option}` at column {len(SHA256) + 15} is not an option" in str(error)
+    assert "`--config-settings-package NAME:KEY=VALUE`" in error.hint
 
 
 def test_hashes_given_beside_the_text_count_like_those_in_it() -> None:
@@ -443,6 +463,21 @@ def test_without_a_marker_every_environment_matches() -> None:
 def test_a_marker_without_a_meaning_is_an_error(marker: str) -> None:
     with pytest.raises(RequirementError, match="has no meaning"):
         matches_environment(parse(f"flask; {marker}"), interpreter())
+
+
+def test_an_error_of_a_marker_shows_it_as_the_text_does() -> None:
+    request = evolve(parse('flask; python_version ~= "s3cr3t"'), text='flask; python_version ~= "${PW}"')
+    with pytest.raises(RequirementError) as caught:
+        matches_environment(request, interpreter())
+    assert str(caught.value) == 'the marker of `flask; python_version ~= "${PW}"` has no meaning'
+    assert caught.value.__suppress_context__
+
+
+def test_a_text_with_values_is_shown_as_it_was_written() -> None:
+    text = Expanded("a==1+s3cr3t", written="a==1+${PW}")
+    assert (text, parse_pep508(text)) == ("a==1+s3cr3t", Requirement("a==1+s3cr3t"))
+    assert redacted(text) == "a==1+${PW}"
+    assert redacted(Expanded("", written="a @ https://me:pw@example.com/${A}")) == "a @ https://example.com/${A}"
 
 
 @pytest.mark.skipif(os.name != "nt", reason="a backslash separates on Windows alone")

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from felloe.config import Config
 from felloe.errors import RequirementError
+from felloe.request import redacted
 from felloe.requirements_file import FileOptions, RequirementsFile, read_constraints, read_requirements
 from felloe.url import Url
 
@@ -185,11 +187,31 @@ def test_what_cannot_be_a_constraint(folder: Folder, line: str, problem: str) ->
         ("--no-binary a --only-binary :all:", {"only_binary": {":all:"}}),
         ("--no-binary a,b --no-binary :none:", {"no_binary": set()}),
         ("--no-binary=a,:all:,:none:,b", {"no_binary": {"b"}}),
+        # as short as they are clear
+        ("--extra-index https://example.com", {"extra_index_urls": ("https://example.com",)}),
+        ("--e=https://example.com", {"extra_index_urls": ("https://example.com",)}),
+        ("--only a --no-i --require-h", {"only_binary": {"a"}, "no_index": True, "require_hashes": True}),
+        ("--pre", {"prereleases": True}),
+        # of no meaning here
+        ("--trusted-host example.com:80 --pre --trusted-host=a", {"prereleases": True}),
+        ("--prefer-binary\n--use-feature=fast-deps", {}),
         ("flask", {}),
     ],
 )
 def test_options(folder: Folder, content: str, expected: dict[str, Any]) -> None:
     assert folder.read(content).options == FileOptions(**expected)
+
+
+def test_options_that_are_ignored_are_told_once(folder: Folder) -> None:
+    folder.write(nested="rich\n --trusted-host one ")
+    file = folder.read("--prefer-binary\n-r nested.txt\n--trusted two\n--use-feature ${X}\n--prefer-b", X="s3cr3t")
+    assert [text.partition(": the ")[0].partition(": it ")[0] for text in file.warnings] == [
+        f"{folder.place(1, 1)}`--prefer-binary` is ignored",
+        f"{folder.place(2, 2, 'nested')}`--trusted-host` is ignored",
+        f"{folder.place(4, 1)}`--use-feature` is ignored",
+    ]
+    assert "s3cr3t" not in repr(file)
+    assert folder.read("flask\n--pre").warnings == ()
 
 
 def test_options_of_nested_files_count(folder: Folder) -> None:
@@ -244,6 +266,14 @@ def test_a_secret_is_used_and_not_shown(folder: Folder) -> None:
     assert request.url == Url("https://u:secret@example.com/a.zip?k=secret#egg=name")
     assert request.text == "name @ https://example.com/a.zip?****#egg=name"
     assert "secret" not in repr(file)
+
+
+def test_a_constraint_is_complete_and_shown_as_it_is_written(folder: Folder) -> None:
+    folder.write(limits='rich<1\nflask==1+${PW} ; python_version ~= "${PW}" # why')
+    constraints = folder.read("-c limits.txt", PW="s3cr3t").constraints
+    config = Config.load(cwd=folder.cwd, environ={}, constraints=[each.text for each in constraints])
+    assert config.policy.constraints == ("rich<1", 'flask==1+s3cr3t ; python_version ~= "s3cr3t"')
+    assert [*map(redacted, config.policy.constraints)] == ["rich<1", 'flask==1+${PW} ; python_version ~= "${PW}"']
 
 
 def test_options_and_constraints_are_filled_in(folder: Folder) -> None:
@@ -303,7 +333,14 @@ def test_nor_has_one_in_a_file_that_is_nested_there(folder: Folder) -> None:
         (f"flask \\\n --hash=sha256:{A} \\\n --hash=md5:12", 1, 1, "relied on"),
         ("  -e ./a.whl", 1, 3, "cannot be edited"),
         ("rich\n--bogus", 2, 1, "`--bogus` is not an option"),
-        ("--trusted-host example.com", 1, 1, "`--trusted-host` is not an option"),
+        ("flask --config-settings='a=b'", 1, 7, "`--config-settings` at column 7 is not an option"),
+        ("--no", 1, 1, "`--no` may mean `--no-binary` or `--no-index`"),
+        ("--pr", 1, 1, "`--pr` may mean `--pre` or `--prefer-binary`"),
+        ("--", 1, 1, "`--` is not an option"),
+        ("-", 1, 1, "`-` is not an option"),
+        ("--pre-", 1, 1, "`--pre-` is not an option"),
+        ("--trusted-host", 1, 1, "`--trusted-host` needs a value"),
+        ("--prefer-binary=yes", 1, 1, "`--prefer-binary` takes no value"),
         ("-x", 1, 1, "`-x` is not an option"),
         ("--pre flask", 1, 1, "`flask` is not an option"),
         ("--pre=1", 1, 1, "takes no value"),

@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from felloe.config import Policy
 from felloe.errors import NoMatchError, RequirementError
-from felloe.request import parse_request
+from felloe.request import Expanded, parse_request
 from felloe.select import ranked, select
 from felloe.values import Dist, Interpreter
 
@@ -80,12 +80,18 @@ def refusal(dists: list[Dist], text: str = "foo", policy: Policy | None = None, 
         (["1.0", "1.1", "2.0"], "foo==1.*", "1.1"),
         (["1.0", "1.1"], "foo==1.0.0", "1.0"),
         (["1.0.0", "1.1"], "foo==1", "1.0.0"),
-        # the text itself
+        # the text of the version, not that of the file name
         (["1.0.0", "1.0"], "foo===1.0", "1.0"),
-        (["1.0-1", "1.0.post1"], "foo===1.0-1", "1.0-1"),
-        # what is no version is as if it were not listed
+        (["1.0", "v1.0.0"], "foo===1.0.0", "v1.0.0"),
+        (["1.0", "1.0.RC1"], "foo===1.0rc1", "1.0.RC1"),
+        (["1.0", "1.0.RC1"], "foo===1.0RC1", "1.0.RC1"),
+        (["1.0", "1.0-1"], "foo===1.0.post1", "1.0-1"),
+        # what is no version is as if it were not listed, but for those who ask for that very text
         (["1.0", "9.9-SNAPSHOT", "latest", ""], "foo", "1.0"),
+        (["1.0", "9.9-SNAPSHOT", "latest", ""], "foo>=1", "1.0"),
+        (["1.0", "9.9-SNAPSHOT", "latest", ""], "foo===9.9-snapshot", "9.9-SNAPSHOT"),
         (["1.0", "9" * 5000, "9." * 200 + "9"], "foo", "1.0"),
+        (["1.0", "9" * 5000, "9." * 200 + "9"], "foo>0,===1.0", "1.0"),
     ],
 )
 def test_the_highest_version_that_the_specifier_allows(versions: list[str], text: str, expected: str) -> None:
@@ -112,10 +118,37 @@ def test_prereleases(versions: list[str], text: str, prereleases: bool | None, e
     assert taken(listed(*versions), text, Policy(prereleases=prereleases)) == f"foo-{expected}.tar.gz"
 
 
-@pytest.mark.parametrize("absent", [{"yanked": True}, {"upload_time": "2030-01-01T00:00:00Z"}])
-def test_a_file_that_is_as_if_not_listed_keeps_no_prerelease_out(absent: dict[str, Any]) -> None:
-    dists = [*listed("1.0rc1", upload_time=NOON), *listed("1.0", **{"upload_time": NOON, **absent})]
+@pytest.mark.parametrize("yanked", [False, True])
+@pytest.mark.parametrize("upload_time", ["2030-01-01T00:00:00Z", None])
+def test_a_file_that_is_as_if_not_listed_keeps_no_prerelease_out(upload_time: str | None, yanked: bool) -> None:
+    dists = [*listed("1.0rc1", upload_time=NOON), *listed("1.0", upload_time=upload_time, yanked=yanked)]
     assert taken(dists, policy=Policy(exclude_newer=NOON_SECONDS + 1)) == "foo-1.0rc1.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("versions", "yanked", "text", "prereleases", "expected"),
+    [
+        (["1.0rc1"], ["1.0"], "foo", None, None),
+        (["1.0rc1", "2.0rc1"], ["0.9", "1.0"], "foo>=0.9", None, None),
+        (["1.0rc1"], ["1.0"], "foo", True, "1.0rc1"),
+        (["1.0rc1"], ["1.0"], "foo>=1.0rc1", None, "1.0rc1"),
+        (["1.0rc1"], ["1.0"], "foo==1.0rc1", None, "1.0rc1"),
+        (["1.0rc1"], ["1.0"], "foo==1.0", None, "1.0"),
+        # it does not count where it could not be meant
+        (["1.0rc1"], ["1.0"], "foo<1.0", None, None),
+        (["0.9rc1"], ["1.0"], "foo<1.0", None, "0.9rc1"),
+        (["1.0rc1"], ["1.0rc2"], "foo", None, "1.0rc1"),
+        (["0.9", "1.0rc1"], ["1.0"], "foo", None, "0.9"),
+    ],
+)
+def test_that_a_version_is_yanked_moves_nobody_to_a_prerelease(
+    versions: list[str], yanked: list[str], text: str, prereleases: bool | None, expected: str | None
+) -> None:
+    dists, policy = [*listed(*versions), *listed(*yanked, yanked=True)], Policy(prereleases=prereleases)
+    if expected is None:
+        refusal(dists, text, policy)
+    else:
+        assert taken(dists, text, policy) == f"foo-{expected}.tar.gz"
 
 
 def test_a_file_that_does_not_fit_keeps_prereleases_out() -> None:
@@ -136,7 +169,7 @@ VERSIONS = st.builds(
 SPECIFIERS = st.lists(
     st.builds(
         "{}{}".format,
-        st.sampled_from(["==", "!=", ">=", "<=", ">", "<", "~="]),
+        st.sampled_from(["==", "!=", ">=", "<=", ">", "<", "~=", "==="]),
         VERSIONS.filter(lambda text: "+" not in text and "-" not in text),
     ),
     max_size=3,
@@ -147,14 +180,14 @@ SPECIFIERS = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(versions=st.lists(VERSIONS, max_size=8), specifier=SPECIFIERS, prereleases=st.sampled_from([None, True, False]))
 def test_versions_as_packaging_filters_them(versions: list[str], specifier: str, prereleases: bool | None) -> None:
-    allowed = list(SpecifierSet(specifier).filter(versions, prereleases=prereleases))
+    allowed = list(SpecifierSet(specifier).filter(map(Version, versions), prereleases=prereleases))
     dists = [dist(f"foo-{position}.tar.gz", version=version) for position, version in enumerate(versions)]
     policy = Policy(prereleases=prereleases)
     if not allowed:
         assert refusal(dists, f"foo{specifier}", policy).code == "no-matching-distribution"
         return
     chosen = select(dists, parse_request(f"foo{specifier}"), interpreter(), policy)
-    assert Version(chosen.version or "") == max(map(Version, allowed))
+    assert Version(chosen.version or "") == max(allowed)
 
 
 # Kinds
@@ -454,6 +487,39 @@ def test_bytes_that_are_known_to_be_allowed_come_first() -> None:
     assert taken(dists) == "foo-1.0-py3-none-any.whl"
 
 
+@pytest.mark.parametrize(
+    ("files", "text", "expected"),
+    [
+        # whatever the version, and whether it is yanked
+        ({"2.0": {}, "1.0": {"hashes": {"sha256": A}}}, "foo", ["1.0", "2.0"]),
+        ({"2.0": {"hashes": {"md5": "c" * 32}}, "1.0": {"hashes": {"sha256": A}}}, "foo", ["1.0", "2.0"]),
+        ({"2.0": {}, "1.0": {"content": f"sha256:{A}"}}, "foo", ["1.0", "2.0"]),
+        (
+            {"1.0+a": {}, "1.0": {"hashes": {"sha256": A}, "yanked": True}},
+            "foo==1.0",
+            ["1.0", "1.0+a"],
+        ),
+        # among those that have one, and among those of which the bytes have to tell, the highest
+        (
+            {"4.0": {}, "3.0": {}, "2.0": {"hashes": {"sha256": B}}, "1.0": {"hashes": {"sha256": A}}},
+            "foo",
+            ["2.0", "1.0", "4.0", "3.0"],
+        ),
+        ({"2.0": {}, "1.0": {}}, "foo", ["2.0", "1.0"]),
+        # what it is not allowed for another reason stays out
+        ({"2.0": {}, "1.0": {"hashes": {"sha256": A}}, "1.5": {"hashes": {"sha256": C}}}, "foo>1", ["2.0"]),
+        ({"2.0": {}, "1.0": {"hashes": {"sha256": A}, "requires_python": "<3"}}, "foo", ["2.0"]),
+        ({"1.0": {}, "2.0rc1": {"hashes": {"sha256": A}}}, "foo", ["1.0"]),
+    ],
+)
+def test_what_has_an_allowed_hash_comes_before_all_versions(
+    files: dict[str, dict[str, Any]], text: str, expected: list[str]
+) -> None:
+    dists = [one for version, fields in files.items() for one in listed(version, **fields)]
+    request = parse_request(f"{text} --hash=sha256:{A} --hash=sha256:{B}")
+    assert [each.version for each in ranked(dists, request, interpreter(), Policy())] == expected
+
+
 def test_of_several_files_the_one_with_an_allowed_hash() -> None:
     dists = [
         dist("foo-1.0-py3-none-any.whl", hashes={"sha256": A}),
@@ -501,6 +567,32 @@ def test_constraints_that_are_none(constraint: str, message: str) -> None:
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("foo==1.0+${PW}", "`foo` (constrained to `foo==1.0+${PW}`) does not match the only version that is there"),
+        ("foo @ https://example.com/${PW}/foo.whl", "constraint `foo @ https://example.com/${PW}/foo.whl` is a URL"),
+        ('foo; python_version ~= "${PW}"', 'the marker of `foo; python_version ~= "${PW}"` has no meaning'),
+    ],
+)
+def test_a_constraint_is_shown_without_the_values_of_its_variables(written: str, message: str) -> None:
+    filled = written.replace("${PW}", "s3cr3t")
+    for constraint in (filled, Expanded(filled, written=written)):  # what is remembered of the one is not of the other
+        with pytest.raises((NoMatchError, RequirementError)) as caught:
+            taken(listed("1.0"), policy=Policy(constraints=(constraint,)))
+    assert message in str(caught.value)
+    assert "s3cr3t" not in f"{caught.value} {caught.value.hint} {caught.value.payload}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_the_constraints_that_hold_are_named() -> None:
+    constraints = ("foo<2", "bar<1", "foo>1.0", "foo", 'foo<3; python_version < "3.9"', "foo<2")
+    assert str(refusal(listed("1.0", "2.0"), policy=Policy(constraints=constraints))) == (
+        "`foo` (constrained to `foo<2`, `foo>1.0`) matches none of the 2 versions that are there; "
+        "the latest are `2.0`, `1.0`"
+    )
 
 
 # Direct references and trees
@@ -551,7 +643,7 @@ def test_what_is_named_itself_has_to_fit(found: Dist, text: str, reason: str) ->
 def test_a_constraint_limits_direct_references() -> None:
     error = refusal(listed("2.0"), "foo @ https://example.com/foo-2.0.tar.gz", Policy(constraints=("foo<2",)))
     assert str(error) == (
-        "`foo @ https://example.com/foo-2.0.tar.gz` (constrained to `<2`) does not match the only version that is "
+        "`foo @ https://example.com/foo-2.0.tar.gz` (constrained to `foo<2`) does not match the only version that is "
         "there, `2.0`"
     )
     assert error.hint == "Change the requirement or the constraint."
@@ -662,7 +754,10 @@ NONE = [
         listed("1.0", "2.0"),
         "foo>=2",
         Policy(constraints=("foo<2",)),
-        "`foo>=2` (constrained to `<2`) matches none of the 2 versions that are there; the latest are `2.0`, `1.0`",
+        (
+            "`foo>=2` (constrained to `foo<2`) matches none of the 2 versions that are there; "
+            "the latest are `2.0`, `1.0`"
+        ),
         "the constraint",
         {},
     ),
@@ -671,6 +766,38 @@ NONE = [
         "foo>1",
         Policy(),
         "`foo>1` does not match the only version that is there, `1.0`",
+        "only the first that knows the project is asked",
+        {},
+    ),
+    (
+        [*listed("1.0rc1"), *listed("1.0", yanked=True)],
+        "foo",
+        Policy(),
+        "`foo` has no distribution for Python 3.11 on linux_x86_64: 1 is yanked, 1 is a pre-release",
+        "name one in the requirement",
+        {"yanked": 1, "prerelease": 1},
+    ),
+    (
+        listed("1.0", yanked=True, upload_time=NOON),
+        "foo",
+        Policy(exclude_newer=NOON_SECONDS),
+        ("`foo` has no distribution for Python 3.11 on linux_x86_64: 1 is newer than `--exclude-newer` allows"),
+        "later date",
+        {"too-new": 1},
+    ),
+    (
+        [dist("foo-1.0.tar.gz", version=text) for text in ("1.0-1", "1.0.RC1", "1.0rc1", "9.9-\x1b", "9.9-X", "1.0.0")],
+        "foo===1.0-1",
+        Policy(),
+        "`foo===1.0-1` matches none of the 5 versions that are there; the latest are `1.0.post1`, `1.0.0`, `1.0rc1`",
+        "only the first that knows the project is asked",
+        {},
+    ),
+    (
+        [dist("foo-1.0.tar.gz", version=text) for text in ("9.9-\x1b", "9.9-X")],
+        "foo===9.9",
+        Policy(),
+        r"`foo===9.9` matches none of the 2 versions that are there; the latest are `9.9-\x1b`, `9.9-X`",
         "only the first that knows the project is asked",
         {},
     ),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import unquote
 
 from attrs import evolve, frozen
@@ -27,7 +27,7 @@ from felloe.values import Request
 if TYPE_CHECKING:
     from felloe.values import Interpreter, Origin
 
-__all__ = ["matches_environment", "parse_hash", "parse_pep508", "parse_request", "redacted"]
+__all__ = ["Expanded", "matches_environment", "parse_hash", "parse_pep508", "parse_request", "redacted"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ FORMS = 'Write `name==1.0`, `name[extra]>=1; python_version >= "3.11"`, `name @ 
 EDITABLE = re.compile(r"\s*+(?:-e(?:\s++|(?=[./])|$)|--editable(?:=|\s++|$))?+")
 OPTION = re.compile(r"(?<=\s)--?[A-Za-z]")
 HASH_OPTION = re.compile(r"--hash(?:=|\s++)(\S++)\s*+")
+CONFIG_OPTION = re.compile(r"-C|--config-s")  # as short as it is clear, like every option of pip
+QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 NAMED_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*+\s*+(?:\[[^\]]*+\]\s*+)?+@")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://|(?:https?|ssh|file):|(?:git|hg|svn|bzr)\+", re.IGNORECASE)
 NO_SCHEME = re.compile(r"(?://)?[^/\\:]++:[^/\\@]*+@")  # `user:password@host`, which no path may look like
@@ -56,6 +58,22 @@ PRINTED_URL = re.compile(  # what stands before the host, with as few or as many
 )
 END_OF_AUTHORITY = re.compile(r"[/?#]")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]*+\]|[^:@]*+)(?::[0-9]*+)?+")
+
+
+class Expanded(str):
+    """A text with the values of variables in it. A value may be a secret, so `redacted` gives what was `written`.
+
+    What str's own methods make of it is a plain str, with the values and without this protection.
+    """
+
+    __slots__ = ("written",)
+
+    written: str
+
+    def __new__(cls, text: str, *, written: str) -> Self:
+        expanded = super().__new__(cls, text)
+        expanded.written = written
+        return expanded
 
 
 def parse_request(
@@ -112,21 +130,24 @@ def parse_hash(text: str) -> str:
 def matches_environment(request: Request, interpreter: Interpreter) -> bool:
     """Whether the marker of `request` holds there, no extra being asked for.
 
-    Raises RequirementError for a marker that compares what has no order, or asks for what is no marker value.
+    Raises RequirementError for a marker that compares what has no order, or asks for what is no marker value. It has
+    the marker as `request.text` shows it, and not what packaging says, which quotes the values of variables.
     """
     if request.marker is None:
         return True
     try:
         return request.marker.evaluate({**interpreter.markers, "extra": ""})
-    except (ValueError, LookupError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError):
         raise RequirementError(
-            f"the marker of `{request.text}` has no meaning: {error}",
+            f"the marker of `{request.text}` has no meaning",
             hint="Compare marker variables (PEP 508), such as `python_version`, with texts of their kind.",
-        ) from error
+        ) from None
 
 
 def redacted(text: str) -> str:
-    """`text` with what may be a secret taken out of the URLs in it: userinfo, queries, unknown fragments."""
+    """`text` with what may be a secret taken out of it: userinfo, queries, unknown fragments of URLs, and variables."""
+    if isinstance(text, Expanded):
+        return redacted(text.written)
     last = text.rfind("@")
     for url in PRINTED_URL.finditer(text):
         if url.end() < last and not _has_clear_host(url[2]):  # the rest may be a password with a blank in it
@@ -323,7 +344,7 @@ def _inner_folder(text: str) -> str | None:
 
 
 def _split_hashes(text: str) -> tuple[str, list[str]]:
-    """The requirement, and the values of the `--hash` options after it."""
+    """The requirement, and the values of the `--hash` options after it, perhaps in quotes as for a shell."""
     first = OPTION.search(text, len(text) - len(text.lstrip()) + 1)
     position = first.start() if first else len(text)
     end, values = position, []
@@ -331,17 +352,19 @@ def _split_hashes(text: str) -> tuple[str, list[str]]:
         option = HASH_OPTION.match(text, position)
         if option is None:
             raise _not_an_option(text, position)
-        values.append(option[1])
+        quoted = QUOTED.fullmatch(option[1])
+        values.append(quoted[2] if quoted else option[1])
         position = option.end()
     return text[:end].rstrip(), values
 
 
 def _not_an_option(text: str, position: int) -> RequirementError:
     name = text[position:].split(maxsplit=1)[0].partition("=")[0]
+    hint = "Only `--hash=sha256:HEX` may follow a requirement."
+    if CONFIG_OPTION.match(name):
+        hint = "Give it to felloe instead: `--config-settings-package NAME:KEY=VALUE`, or `-C KEY=VALUE` for all."
     return RequirementError(
-        f"`{_shown(name)}` at column {position + 1} is not an option of a requirement",
-        hint="Only `--hash=sha256:HEX` may follow a requirement.",
-        column=position + 1,
+        f"`{_shown(name)}` at column {position + 1} is not an option of a requirement", hint=hint, column=position + 1
     )
 
 

@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 from packaging.utils import InvalidName, canonicalize_name
 
 from felloe.errors import RequirementError
-from felloe.request import parse_request, redacted
+from felloe.request import Expanded, parse_request, redacted
 from felloe.url import Url
 from felloe.values import Request
 
@@ -44,9 +44,17 @@ COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 COMMENT_LINE = re.compile(r"\s*+#")
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint"}
-WITH_VALUE = frozenset({*SHORT.values(), "--extra-index-url", "--no-binary", "--only-binary"})
+IGNORED = {  # options, and what is told of each
+    "--prefer-binary": "the highest version is taken, wheel or not; `--only-binary` leaves out source distributions",
+    "--trusted-host": "the certificate of every host is checked; `--cert` names those to trust",
+    "--use-feature": "it is about pip itself",
+}
+WITH_VALUE = frozenset(
+    {*SHORT.values(), "--extra-index-url", "--no-binary", "--only-binary", "--trusted-host", "--use-feature"}
+)
 NESTING = frozenset({"--requirement", "--constraint"})
-SWITCHES = frozenset({"--no-index", "--require-hashes", "--pre"})
+SWITCHES = frozenset({"--no-index", "--require-hashes", "--pre", "--prefer-binary"})
+OPTIONS = sorted(WITH_VALUE | SWITCHES)
 
 
 @frozen(kw_only=True)
@@ -72,12 +80,14 @@ class RequirementsFile:
     """What a requirements file says, in its order.
 
     A requirement that has a variable is shown as it is written: its `text` keeps the `${NAME}`, since the value may be
-    a secret. The `text` of a constraint is always complete, and PEP 508.
+    a secret. The `text` of a constraint is always complete, and PEP 508; with a variable it is an `Expanded`, which
+    `felloe.request.redacted` shows as it is written. `warnings` says which options are ignored, and why, each once.
     """
 
     requirements: tuple[Request, ...] = ()
     constraints: tuple[Request, ...] = ()
     options: FileOptions = field(factory=FileOptions)
+    warnings: tuple[str, ...] = ()
 
 
 def read_requirements(path: Path | str, *, environ: Mapping[str, str], cwd: Path | None = None) -> RequirementsFile:
@@ -150,7 +160,7 @@ class _Line:
     def _error(self, error: RequirementError) -> RequirementError:
         place = self._place(error.payload.get("column") or self._start)
         return RequirementError(
-            f"{self.source.shown}:{place['line']}:{place['column']}: {error.message}",
+            self._told(place, error.message),
             hint=error.hint,
             code=error.code,
             **{**error.payload, **place, "file": self.source.shown},
@@ -160,13 +170,19 @@ class _Line:
         place = self._place(self._start)
         names = " and ".join(f"`${{{name}}}`" for name in dict.fromkeys(VARIABLE.findall(self.written)))
         return RequirementError(
-            f"{self.source.shown}:{place['line']}:{place['column']}: `{self.shown:.{MAX_SHOWN}}` cannot be used"
-            " with the values of its variables",
+            self._told(place, f"`{self.shown:.{MAX_SHOWN}}` cannot be used with the values of its variables"),
             hint=f"Check what {names} stands for.",
             code=error.code,
             file=self.source.shown,
             **place,
         )
+
+    def warning(self, message: str) -> str:
+        """`message`, which has no value of a variable in it, with the place of this line."""
+        return self._told(self._place(self._start), message)
+
+    def _told(self, place: Mapping[str, int], message: str) -> str:
+        return f"{self.source.shown}:{place['line']}:{place['column']}: {message}"
 
     @property
     def _start(self) -> int:
@@ -189,10 +205,14 @@ class _Reader:
         self._requirements: list[Request] = []
         self._constraints: list[Request] = []
         self._options = FileOptions()
+        self._warnings: dict[str, str] = {}
 
     def result(self) -> RequirementsFile:
         return RequirementsFile(
-            requirements=tuple(self._requirements), constraints=tuple(self._constraints), options=self._options
+            requirements=tuple(self._requirements),
+            constraints=tuple(self._constraints),
+            options=self._options,
+            warnings=tuple(self._warnings.values()),
         )
 
     def read(self, source: _Source, *, constrains: bool = False, chain: Mapping[str, str] | None = None) -> None:
@@ -205,6 +225,8 @@ class _Reader:
             for name, value in options:
                 if name in NESTING:
                     self._nest(line, value, constrains=name == "--constraint", chain=chain or {})
+                elif name in IGNORED:
+                    self._warnings.setdefault(name, line.warning(f"`{name}` is ignored: {IGNORED[name]}"))
                 else:
                     with line.placed():
                         self._set(name, value, source)
@@ -214,7 +236,8 @@ class _Reader:
             raise RequirementError(f"there are more than {MAX_REQUIREMENTS} requirements", hint="Require fewer.")
         request = parse_request(line.text, cwd=self.cwd)
         if constrains:
-            self._constraints.append(_checked_constraint(request))
+            text = Expanded(request.text, written=line.shown) if line.is_filled_in else request.text
+            self._constraints.append(evolve(_checked_constraint(request), text=text))
         else:
             self._requirements.append(evolve(request, text=line.shown) if line.is_filled_in else request)
 
@@ -306,12 +329,8 @@ def _options_of(line: _Line) -> Sequence[tuple[str, str]]:
 def _split_options(text: str) -> Iterator[tuple[str, str]]:
     words = iter(_words(text))
     for word in words:
-        name, equals, value = _split_word(word)
-        if name not in WITH_VALUE | SWITCHES:
-            raise RequirementError(
-                f"`{redacted(name)}` is not an option that a requirements file may have",
-                hint=f"These are known: {', '.join(sorted(WITH_VALUE | SWITCHES))}.",
-            )
+        written, equals, value = _split_word(word)
+        name = _full_name(written)
         if name in WITH_VALUE:
             value = value if equals else next(words, "")
         if (name in WITH_VALUE) != bool(value) or (name in SWITCHES and equals):
@@ -334,6 +353,21 @@ def _split_word(word: str) -> tuple[str, str, str]:
     if word[:2] in SHORT:
         return SHORT[word[:2]], word[2:3], word[2:]
     return word.partition("=")
+
+
+def _full_name(written: str) -> str:
+    """pip's options may be shortened as long as they are clear; one that is written in full always is."""
+    names = [written] if written in OPTIONS else [name for name in OPTIONS if name.startswith(written)]
+    if len(names) == 1:
+        return names[0]
+    if names and len(written) > len("--"):
+        raise RequirementError(
+            f"`{written}` may mean {' or '.join(f'`{name}`' for name in names)}", hint="Write the option in full."
+        )
+    raise RequirementError(
+        f"`{redacted(written)}` is not an option that a requirements file may have",
+        hint=f"These are known: {', '.join(OPTIONS)}.",
+    )
 
 
 def _nested(source: _Source, value: str) -> Path:

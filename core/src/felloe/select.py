@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import inf
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -34,19 +35,24 @@ ALL = ":all:"
 LATEST = 3  # versions, or needs of a Python, that a message lists
 MAX_LENGTH = 256  # characters of a version and of a requires-python: parsing takes time, and is remembered
 MAX_SHOWN = 100  # characters of a requires-python in a message
+NO_VERSION = Version("0")  # of what `===` allows though it is no version, and beside which it allows nothing else
 match_build_tag = re.compile(r"([0-9]{1,100})([^0-9].*)?").fullmatch
 
 BuildTag = tuple[()] | tuple[int, str]
-Preference = tuple[bool, bool, float, BuildTag, str]
+Preference = tuple[bool, float, BuildTag, str]
 
 
 def select(dists: Sequence[Dist], request: Request, interpreter: Interpreter, policy: Policy) -> Dist:
     """The one of `dists` that answers `request`: highest version first, wheels before sdists, then by tags.
 
-    The order of `dists` does not matter. A yanked one is taken only where the version is pinned and nothing else will
-    do. What a direct reference names, and a tree, need not have a version, and only hashes, constraints,
-    requires-python and tags are compared. Raises NoMatchError, whose payload counts the reasons (`counts`: code to
-    number) and has the latest versions (`versions`), and RequirementError for a bad constraint.
+    The order of `dists` does not matter. Where hashes are given, as with pip, what is declared to have one comes before
+    any version of which the bytes have yet to tell. A yanked one is taken only where the version is pinned and nothing
+    else will do. Pre-releases are taken where request, constraint or policy says so, or where no final version that the
+    specifier allows is listed: one that is yanked, or does not fit the environment, keeps them out all the same.
+
+    What a direct reference names, and a tree, need not have a version, and only hashes, constraints, requires-python
+    and tags are compared. Raises NoMatchError, whose payload counts the reasons (`counts`: code to number) and has the
+    latest versions (`versions`), and RequirementError for a bad constraint.
     """
     terms = _terms(request, interpreter, policy)
     chosen = next(_acceptable(dists, terms), None)
@@ -73,13 +79,13 @@ def _acceptable(dists: Sequence[Dist], terms: _Terms) -> Iterator[Dist]:
 class _Terms:
     """Request, environment and policy, in the form in which distributions are compared with them.
 
-    `specifier` has the `constraint` in it. `hashes` maps an allowed algorithm to its digests. `refused` says which
-    kinds are not taken, and why.
+    `specifier` has the constraints in it, and `constraints` are those that limit versions, as they are shown. `hashes`
+    maps an allowed algorithm to its digests. `refused` says which kinds are not taken, and why.
     """
 
     request: Request
     interpreter: Interpreter
-    constraint: SpecifierSet
+    constraints: Sequence[str]
     specifier: SpecifierSet
     prereleases: bool | None
     exclude_newer: float | None
@@ -93,12 +99,12 @@ class _Terms:
 
 def _terms(request: Request, interpreter: Interpreter, policy: Policy) -> _Terms:
     is_direct = request.url is not None or request.path is not None
-    constraint = _constraint(request, interpreter, policy)
-    specifier = request.specifier & constraint
+    constraints = _applying(request, interpreter, policy)
+    specifier = reduce(and_, constraints.values(), request.specifier)
     return _Terms(
         request=request,
         interpreter=interpreter,
-        constraint=constraint,
+        constraints=[text for text, limit in constraints.items() if limit],
         specifier=specifier,
         prereleases=True if is_direct else policy.prereleases,
         exclude_newer=policy.exclude_newer,
@@ -111,10 +117,11 @@ def _terms(request: Request, interpreter: Interpreter, policy: Policy) -> _Terms
     )
 
 
-def _constraint(request: Request, interpreter: Interpreter, policy: Policy) -> SpecifierSet:
-    combined = SpecifierSet()
-    for requirement in _constraints(policy.constraints).get(request.name or "", ()):
-        text = redacted(str(requirement))
+def _applying(request: Request, interpreter: Interpreter, policy: Policy) -> Mapping[str, SpecifierSet]:
+    """The constraints that hold for `request`: how each is shown, and what it allows."""
+    limits: dict[str, SpecifierSet] = {}
+    for position, requirement in _constraints(policy.constraints).get(request.name or "", ()):
+        text = redacted(policy.constraints[position])
         constraint = Request(text=text, specifier=requirement.specifier, marker=requirement.marker)
         if not matches_environment(constraint, interpreter):
             continue
@@ -123,16 +130,16 @@ def _constraint(request: Request, interpreter: Interpreter, policy: Policy) -> S
                 f"the constraint `{text}` is a URL, and a constraint can only limit versions",
                 hint=f"Require `{requirement.name} @ URL` itself, and leave out the constraint.",
             )
-        combined &= requirement.specifier
-    return combined
+        limits[text] = limits.get(text, SpecifierSet()) & requirement.specifier
+    return limits
 
 
 @lru_cache(maxsize=8)
-def _constraints(texts: tuple[str, ...]) -> Mapping[str, list[Requirement]]:
-    """By normalised name."""
-    by_name: dict[str, list[Requirement]] = {}
-    for requirement in map(parse_pep508, texts):
-        by_name.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+def _constraints(texts: tuple[str, ...]) -> Mapping[str, Sequence[tuple[int, Requirement]]]:
+    """By normalised name, each with its position in `texts`."""
+    by_name: dict[str, list[tuple[int, Requirement]]] = {}
+    for position, requirement in enumerate(map(parse_pep508, texts)):
+        by_name.setdefault(canonicalize_name(requirement.name), []).append((position, requirement))
     return by_name
 
 
@@ -171,26 +178,31 @@ def _full_version(interpreter: Interpreter) -> Version:
 
 
 def _by_version(dists: Sequence[Dist], terms: _Terms) -> Iterator[Sequence[Dist]]:
-    """What the specifier allows, all of one version at a time, the highest first; then what has no version.
+    """What the specifier allows, all of one version at a time, the highest first; then what needs no version.
 
-    Of a pinned version (1.0, and 1.0+local as well), what is yanked comes last.
+    What is known to have an allowed hash comes before all versions of what may turn out to have none. Of a pinned
+    version (1.0, and 1.0+local as well), what is yanked comes last.
     """
-    there = [dist for dist in dists if _withdrawal(dist, terms) is None]
-    versions = _versions(there)
-    allowed = set(_matching(versions, terms, prereleases=terms.prereleases))
-    groups: dict[tuple[bool, Version], list[Dist]] = {}
-    for dist in there:
-        if dist.version in allowed:
-            groups.setdefault((not dist.yanked, versions[dist.version]), []).append(dist)
+    listed = [dist for dist in dists if _absence(dist, terms) is None]
+    versions = _versions(listed)
+    allowed = _matching(listed, versions, terms, prereleases=terms.prereleases)
+    groups: dict[tuple[bool, bool, Version], list[Dist]] = {}
+    for dist in listed:
+        if dist.version in allowed and not _is_withdrawn(dist, terms):
+            has_hash = bool(terms.hashes) and _has_allowed_hash(dist, terms.hashes)
+            groups.setdefault((has_hash, not dist.yanked, versions.get(dist.version, NO_VERSION)), []).append(dist)
     for key in sorted(groups, reverse=True):
         yield groups[key]
-    yield [dist for dist in there if _needs_no_version(dist, terms)]
+    yield [dist for dist in listed if _needs_no_version(dist, terms)]
 
 
 def _versions(dists: Iterable[Dist]) -> dict[str, Version]:
     """Of each text that is a version, what it means. 1.0 and 1.0.0 are one version, and two texts."""
-    texts = dict.fromkeys(dist.version for dist in dists)
-    return {text: version for text in texts if text is not None and (version := _parsed(text)) is not None}
+    return {text: version for text in _texts(dists) if (version := _parsed(text)) is not None}
+
+
+def _texts(dists: Iterable[Dist]) -> Collection[str]:
+    return dict.fromkeys(dist.version for dist in dists if dist.version and len(dist.version) <= MAX_LENGTH)
 
 
 @lru_cache(maxsize=16_384)
@@ -201,10 +213,12 @@ def _parsed(text: str) -> Version | None:
         return None
 
 
-def _matching(versions: Mapping[str, Version], terms: _Terms, *, prereleases: bool | None) -> Iterator[str]:
-    """The texts that the specifier allows. Of `===`, it is the text itself that is compared."""
-    key = None if _is_literal(terms.specifier) else versions.__getitem__
-    return terms.specifier.filter(versions, prereleases=prereleases, key=key)
+def _matching(
+    dists: Iterable[Dist], versions: Mapping[str, Version], terms: _Terms, *, prereleases: bool | None
+) -> set[str]:
+    """The texts that the specifier allows. Those that are no versions are compared by `===` alone, as they are."""
+    texts = _texts(dists) if _is_literal(terms.specifier) else versions
+    return set(terms.specifier.filter(texts, prereleases=prereleases, key=lambda text: versions.get(text, text)))
 
 
 def _needs_no_version(dist: Dist, terms: _Terms) -> bool:
@@ -219,18 +233,19 @@ def _is_exact(dist: Dist, terms: _Terms) -> bool:
 # One distribution: each answer is a reason not to take it
 
 
-def _withdrawal(dist: Dist, terms: _Terms) -> _Reason | None:
+def _absence(dist: Dist, terms: _Terms) -> _Reason | None:
     """Why it is as if it were not listed: no pre-release is kept out because of it."""
-    if _is_exact(dist, terms):
-        return None
-    if dist.yanked and not terms.is_pinned:
-        return YANKED
-    if terms.exclude_newer is None:
+    if terms.exclude_newer is None or _is_exact(dist, terms):
         return None
     uploaded = _instant(dist.upload_time or "")
     if uploaded is None:
         return UNDATED
     return NEWER if uploaded >= terms.exclude_newer else None
+
+
+def _is_withdrawn(dist: Dist, terms: _Terms) -> bool:
+    """PEP 592. It is listed all the same: that a version is yanked moves nobody to a pre-release."""
+    return bool(dist.yanked) and not terms.is_pinned and not _is_exact(dist, terms)
 
 
 def _instant(text: str) -> float | None:
@@ -346,16 +361,11 @@ def _tags(tags: tuple[str, ...]) -> _Tags:
 
 
 def _preference(dist: Dist, terms: _Terms) -> Preference:
-    """Of two that fit and have one version, the greater is taken.
-
-    Bytes that are known to be allowed come before bytes that may turn out not to be. The file name settles what
-    nothing else does.
-    """
-    has_hash = bool(terms.hashes) and _has_allowed_hash(dist, terms.hashes)
+    """Of two that fit and have one version, the greater is taken. The file name settles what nothing else does."""
     name = _parse_wheel_name(dist.filename) if dist.kind == "wheel" else None
     if name is None:
-        return (has_hash, False, dist.filename.endswith(".tar.gz"), (), dist.filename)
-    return (has_hash, True, -terms.tags.rank(name.tags), name.build, dist.filename)
+        return (False, dist.filename.endswith(".tar.gz"), (), dist.filename)
+    return (True, -terms.tags.rank(name.tags), name.build, dist.filename)
 
 
 # Why there is none
@@ -440,11 +450,10 @@ LOOSEN = "Change the requirement or the constraint."
 
 
 def _no_match(dists: Sequence[Dist], terms: _Terms) -> NoMatchError:
-    versions = _versions(dists)
-    matching = set(_matching(versions, terms, prereleases=True))
+    matching = _matching(dists, _versions(dists), terms, prereleases=True)
     wanted = [dist for dist in dists if dist.version in matching or _needs_no_version(dist, terms)]
     if not wanted:
-        return _no_version(dists, versions.values(), terms)
+        return _no_version(dists, terms)
     reasons = [_reason(dist, terms) for dist in wanted]
     counts = Counter(reasons)
     given = [reason for reason in REASONS if reason in counts]
@@ -453,13 +462,15 @@ def _no_match(dists: Sequence[Dist], terms: _Terms) -> NoMatchError:
     return NoMatchError(
         f"{_subject(terms)} has no distribution for {_environment(terms.interpreter)}: {told}",
         hint=given[-1].hint,
-        **_payload(terms, {reason.code: counts[reason] for reason in given}, versions.values()),
+        **_payload(terms, {reason.code: counts[reason] for reason in given}, _compared(dists, terms)),
     )
 
 
 def _reason(dist: Dist, terms: _Terms) -> _Reason:
     """Why it is not taken, though the specifier allows it: what a setting could change is told only of what fits."""
-    return _misfit(dist, terms) or _withdrawal(dist, terms) or PRERELEASE
+    if reason := _misfit(dist, terms) or _absence(dist, terms):
+        return reason
+    return YANKED if _is_withdrawn(dist, terms) else PRERELEASE
 
 
 def _told(reason: _Reason, count: int) -> str:
@@ -475,16 +486,17 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")[1:-1]
 
 
-def _no_version(dists: Sequence[Dist], versions: Collection[Version], terms: _Terms) -> NoMatchError:
+def _no_version(dists: Sequence[Dist], terms: _Terms) -> NoMatchError:
+    compared = _compared(dists, terms)
     return NoMatchError(
-        f"{_subject(terms)} {_without_match(dists, versions)}",
-        hint=LOOSEN if terms.constraint else ASK_ELSEWHERE,
-        **_payload(terms, {}, versions),
+        f"{_subject(terms)} {_without_match(dists, compared)}",
+        hint=LOOSEN if terms.constraints else ASK_ELSEWHERE,
+        **_payload(terms, {}, compared),
     )
 
 
-def _without_match(dists: Sequence[Dist], versions: Collection[Version]) -> str:
-    there, latest = len(set(versions)), ", ".join(f"`{version}`" for version in _latest(versions))
+def _without_match(dists: Sequence[Dist], compared: Sequence[str]) -> str:
+    there, latest = len(compared), ", ".join(f"`{text}`" for text in compared[:LATEST])
     if there > 1:
         return f"matches none of the {there} versions that are there; the latest are {latest}"
     if there == 1:
@@ -494,13 +506,17 @@ def _without_match(dists: Sequence[Dist], versions: Collection[Version]) -> str:
     return "has no distribution: the project has no files"
 
 
-def _latest(versions: Collection[Version]) -> list[str]:
-    return [str(version) for version in sorted(set(versions), reverse=True)[:LATEST]]
+def _compared(dists: Sequence[Dist], terms: _Terms) -> Sequence[str]:
+    """What the specifier was compared with, the highest version first: to `===`, 1.0 and 1.0.0 are two."""
+    versions, is_literal = _versions(dists), _is_literal(terms.specifier)
+    distinct = {str(version) if is_literal else version: version for version in versions.values()}
+    others = sorted(text for text in _texts(dists) if is_literal and text not in versions)
+    return [*map(str, sorted(distinct.values(), reverse=True)), *map(_shown, others)]
 
 
 def _subject(terms: _Terms) -> str:
-    constrained = f" (constrained to `{terms.constraint}`)" if terms.constraint else ""
-    return f"`{terms.request.text}`{constrained}"
+    constraints = ", ".join(f"`{text}`" for text in terms.constraints)
+    return f"`{terms.request.text}`" + (f" (constrained to {constraints})" if constraints else "")
 
 
 def _environment(interpreter: Interpreter) -> str:
@@ -513,11 +529,11 @@ def _platform(interpreter: Interpreter) -> str:
     return next((platform for platform in platforms if platform.startswith("linux_")), platforms[0])
 
 
-def _payload(terms: _Terms, counts: Mapping[str, int], versions: Collection[Version]) -> dict[str, Any]:
+def _payload(terms: _Terms, counts: Mapping[str, int], compared: Sequence[str]) -> dict[str, Any]:
     return {
         "requirement": terms.request.text,
         "python": terms.interpreter.version,
         "platform": _platform(terms.interpreter),
         "counts": dict(counts),
-        "versions": _latest(versions),
+        "versions": list(compared[:LATEST]),
     }

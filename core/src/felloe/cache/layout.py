@@ -6,6 +6,7 @@ A bucket's name ends in its version: an incompatible format is a new bucket, so 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ ENVIRONMENTS = "environments-v0"
 
 SAFE = "-_.+!@=~, "
 LONGEST_PART = 150
+SUFFIX = re.compile(r"(?:\.tar)?\.[A-Za-z0-9]{1,8}\Z")
 # File names that Windows keeps for devices, with any suffix.
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))})
 
@@ -42,7 +44,7 @@ def key_part(text: str) -> str:
     """`text` as one part of a cache key: unchanged where it is a good file name everywhere, else quoted.
 
     Different texts give different parts. Quoted is what is reserved on some system or not portable; what is too long
-    keeps its start and gets a digest; the empty text is `%`.
+    keeps its start and its suffix (`.whl`, `.tar.gz`), with a digest between them; the empty text is `%`.
     """
     quoted = quote(text, safe=SAFE, errors="surrogatepass") or "%"
     if quoted[0] in ". " or quoted.partition(".")[0].rstrip(" ").lower() in DEVICES:
@@ -50,7 +52,9 @@ def key_part(text: str) -> str:
     if quoted[-1] in ". ":
         quoted = f"{quoted[:-1]}%{ord(quoted[-1]):02X}"
     if len(quoted) > LONGEST_PART:
-        quoted = f"{quoted[: LONGEST_PART - 19].rstrip('. ')}%..{digest(text)}"
+        suffix = SUFFIX.search(text)
+        end = f"%..{digest(text)}{suffix[0] if suffix else ''}"
+        quoted = quoted[: LONGEST_PART - len(end)].rstrip(". ") + end
     return quoted
 
 

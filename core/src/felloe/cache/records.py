@@ -9,6 +9,7 @@ from pathlib import Path
 from felloe.cache.layout import Layout, digest
 from felloe.cache.locks import hold
 from felloe.cache.store import Store
+from felloe.errors import CacheError
 from felloe.progress import Event
 from felloe.record import Record
 
@@ -22,6 +23,7 @@ class Records:
         self._layout = layout
         self._store = store
         self._report = report
+        self._warnings: set[str] = set()
 
     def read(self, path: Path) -> Record | None:
         """What is known there; None for nothing, or nothing that can be read."""
@@ -35,23 +37,34 @@ class Records:
             return None
 
     async def change(self, path: Path, change: Callable[[Record | None], Record]) -> Record:
-        """Puts in place what `change` makes of the record. Nothing else is awaited under the lock.
+        """Puts in place what `change` makes of the record, and gives it. Nothing else is awaited under the lock.
 
-        The same record is not written again. Raises CacheError.
+        The same record is not written again. Where the cache cannot be written, that is told, and the record is given
+        all the same: what is not kept is worked out again.
         """
-        async with self._hold(path, "entry"):
-            old = self.read(path)
-            new = change(old)
-            if new != old:
-                self._store.write_document(path, new.to_json())
-            return new
+        new = None
+        try:
+            async with self._hold(path, "entry"):
+                old = self.read(path)
+                new = change(old)
+                if new != old:
+                    self._store.write_document(path, new.to_json())
+        except CacheError as error:
+            self._warn(f"{error}; what was found out is not kept")
+        return change(self.read(path)) if new is None else new
 
     def fetching(self, path: Path) -> AbstractAsyncContextManager[None]:
         """The lock held while the bytes of this entry are fetched.
 
-        Inside it only the lock of `change` may be taken, which waits for nothing itself.
+        Inside it only the lock of `change` may be taken, which waits for nothing itself. Raises CacheError.
         """
         return self._hold(path, "fetch")
+
+    def _warn(self, message: str) -> None:
+        """Once: every record of a run has the same trouble."""
+        if message not in self._warnings:
+            self._warnings.add(message)
+            self._report(Event(code="warning", message=message))
 
     def _hold(self, path: Path, purpose: str) -> AbstractAsyncContextManager[None]:
         root = self._layout.root

@@ -160,6 +160,8 @@ def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -
     build_constraints = [read_constraints(path, environ=os.environ) for path in options.get("build_constraint", ())]
     config = Config.load(**_settings(options, files), build_constraints=_constraints_of(build_constraints))
     console = Console(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
+    for warning in (text for file in (*files, *build_constraints) for text in file.warnings):
+        console.report(Event(code="warning", message=warning))
     try:
         with BlockingDatabase(config, reporter=console) as database:
             asked = [_parsed(text) for text in texts]

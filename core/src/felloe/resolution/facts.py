@@ -15,6 +15,7 @@ from operator import and_
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_version
+from packaging.version import Version
 
 from felloe.config import Policy
 from felloe.errors import ArchiveError, FelloeError, MetadataError, NoMatchError, ProjectNotFound, RequirementError
@@ -241,8 +242,19 @@ def is_direct(request: Request) -> bool:
 
 
 def _is_allowed(specifier: SpecifierSet, version: str) -> bool:
-    """A pre-release too: whether one may be taken was decided when the options were listed."""
-    return not specifier or specifier.contains(version, prereleases=True)
+    """A pre-release too: whether one may be taken was decided when the options were listed.
+
+    `===` compares the version as packaging writes it, not as the file name does: that is what `select` did.
+    """
+    return not specifier or specifier.contains(_normal(version), prereleases=True)
+
+
+def _normal(version: str) -> str:
+    """As packaging writes it; what is no version as it is."""
+    try:
+        return str(Version(version))
+    except ValueError:
+        return version
 
 
 def _is_chosen(request: Request, dist: Dist) -> bool:
