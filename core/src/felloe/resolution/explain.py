@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -17,39 +17,50 @@ if TYPE_CHECKING:
     from felloe.resolution.provider import Need
     from felloe.values import Request
 
-__all__ = ["impossible", "too_deep"]
+__all__ = ["given_up", "nothing_fits"]
 
 MOST_SHOWN = 8  # requirements of a conflict, and links of a chain
 
 
-def impossible(needs: Sequence[Need], facts: Facts, constraints: Sequence[str], what: str) -> NoMatchError:
+def nothing_fits(needs: Sequence[Need], facts: Facts, constraints: Sequence[str], what: str) -> NoMatchError:
     """`needs` are those that could not be brought together (none twice); `what` is what they are to build."""
-    reasons = [facts.why_none(need.request) for need in needs]
-    if reasons[0] is not None and None not in reasons:
-        return _nothing_fits(needs[0], reasons[0], what)
-    shown = [_shown(need, reason, facts) for need, reason in zip(needs, reasons, strict=True)]
-    told = list(dict.fromkeys([*shown, *_constraints(needs, constraints)]))
+    reasons = {need: facts.why_none(need.request) for need in needs}
+    at_fault = [need for need in needs if not _is_bystander(need, reasons, facts)]
+    reason = reasons[at_fault[0]]
+    if reason is not None and all(reasons[need] is not None for need in at_fault):
+        return _alone(at_fault[0], reason, what)
+    shown = [_asked(need, " (which nothing fulfils)" if reasons[need] else _version(need, facts)) for need in at_fault]
+    told = list(dict.fromkeys([*shown, *_constraints(at_fault, constraints)]))
     return NoMatchError(
         f"no set of versions fulfils all that is required to build {what}: {_listed(told)}",
         hint="Take another version of what is built, or narrow the choice with a build constraint.",
         code="resolution-impossible",
-        requirements=[need.request.text for need in needs],
+        requirements=[need.request.text for need in at_fault],
     )
 
 
-def too_deep(requests: Sequence[Request], what: str) -> NoMatchError:
-    """There may be a solution; the search for it was given up."""
+def given_up(requests: Sequence[Request], needs: Sequence[Need], what: str) -> NoMatchError:
+    """There may be a solution. `needs` are those of the last conflict on the way to it."""
     texts = [request.text for request in requests]
+    conflict = _listed(list(dict.fromkeys(map(_asked, needs))))
+    last = f"; the last conflict was between {conflict}" if needs else ""
     return NoMatchError(
         f"no set of versions was found in reasonable time for what is required to build {what}: "
-        + _listed([f"`{text}`" for text in texts]),
+        f"{_listed([f'`{text}`' for text in texts])}{last}",
         hint="Narrow the choice with build constraints.",
         code="resolution-too-deep",
         requirements=texts,
     )
 
 
-def _nothing_fits(need: Need, reason: FelloeError, what: str) -> NoMatchError:
+def _is_bystander(need: Need, reasons: Mapping[Need, FelloeError | None], facts: Facts) -> bool:
+    """Whether another need of its name is what nothing fulfils, and all the rest of them could be met together."""
+    same = [each for each in reasons if each.name == need.name]
+    rest = [each.request for each in same if reasons[each] is None]
+    return reasons[need] is None and len(rest) < len(same) and bool(facts.options(rest))
+
+
+def _alone(need: Need, reason: FelloeError, what: str) -> NoMatchError:
     chain = _chain(need)
     by = "".join(f"{link}, " for link in chain) + "to build" if chain else "required to build"
     return NoMatchError(
@@ -61,8 +72,7 @@ def _nothing_fits(need: Need, reason: FelloeError, what: str) -> NoMatchError:
     )
 
 
-def _shown(need: Need, reason: FelloeError | None, facts: Facts) -> str:
-    note = " (which nothing fulfils)" if reason is not None else _version(need, facts)
+def _asked(need: Need, note: str = "") -> str:
     return ", ".join([f"`{need.request.text}`{note}", *_chain(need)])
 
 

@@ -24,10 +24,11 @@ from felloe.request import matches_environment, parse_request
 from felloe.select import ranked, select
 from felloe.values import Dist, Interpreter, Metadata, Request
 
-__all__ = ["Facts", "Option", "Question", "Unknown", "is_direct", "is_met"]
+__all__ = ["Exhausted", "Facts", "Option", "Question", "Unknown", "is_direct", "is_met"]
 
 # A distribution that has one of these cannot be taken, and another is tried.
 BROKEN = (ArchiveError, MetadataError, NoMatchError, RequirementError)
+MOST_LOOKS = 300_000  # at options: some ten seconds
 
 
 @frozen(kw_only=True)
@@ -44,6 +45,10 @@ class Unknown(Exception):  # noqa: N818  # nothing is wrong: the driver answers 
     def __init__(self, questions: Iterable[Question]) -> None:
         super().__init__()
         self.questions = tuple(questions)
+
+
+class Exhausted(Exception):  # noqa: N818  # nothing is wrong: there may be a solution
+    """The facts were looked at so often that no end is to be expected."""
 
 
 @frozen(kw_only=True)
@@ -74,7 +79,11 @@ class Facts:
         self._policy = policy
         self._listings: dict[Hashable, Sequence[Dist] | FelloeError] = {}
         self._details: dict[int, Details | FelloeError] = {}
+        # What was worked out: a resolver asks for the same again and again.
+        self._orders: dict[Hashable, Sequence[Dist]] = {}
         self._options: dict[Hashable, Sequence[Option]] = {}
+        self._requires: dict[Hashable, Sequence[Request]] = {}
+        self._looks = 0
 
     # -- what was answered
 
@@ -89,14 +98,15 @@ class Facts:
         if isinstance(details, BROKEN):
             self._options.clear()  # another may be the best of its version now
 
-    def unanswered(self, questions: Iterable[Question]) -> list[Question]:
-        """Those of `questions` that nobody answered yet, each once."""
-        by_key = {_key(question): question for question in questions}
-        return [by_key[key] for key in by_key if key not in self._listings and key not in self._details]
+    def unlisted(self, requests: Iterable[Request]) -> list[Question]:
+        """What has to be asked before `options` can look for `requests`."""
+        missing = {key: request for request in requests if (key := _listing_key(request)) not in self._listings}
+        return [Question(request=_listed_for(request)) for request in missing.values()]
 
-    def question(self, request: Request) -> Question:
-        """What to ask for the list in which `request` is looked for."""
-        return Question(request=_listed_for(request))
+    def undescribed(self, options: Iterable[Option]) -> list[Question]:
+        """What has to be asked before `requires` can tell of `options`."""
+        missing = {key: option for option in options if (key := id(option.dist)) not in self._details}
+        return [Question(request=option.request, dist=option.dist) for option in missing.values()]
 
     # -- what is known
 
@@ -104,15 +114,18 @@ class Facts:
         """What fulfils all of `requests`, which have one name: the best of each version, the best version first.
 
         What a direct reference names wins over what is listed for the name; two that differ are fulfilled by nothing.
-        Raises Unknown, and the error of what was looked up.
+        Raises Unknown, the error of what was looked up, and Exhausted.
         """
+        self._looks += 1
+        if self._looks > MOST_LOOKS:
+            raise Exhausted
         direct = {_place(request): request for request in requests if is_direct(request)}
         if len(direct) > 1:
             return ()
         listed = _listed_for(next(iter(direct.values()), requests[0]))
-        specifier = reduce(and_, (request.specifier for request in requests))
-        key = (_listing_key(listed), str(specifier))
+        key = (_listing_key(listed), *(request.text for request in requests))
         if key not in self._options:
+            specifier = reduce(and_, (request.specifier for request in requests))
             self._options[key] = self._best_of_versions(listed, specifier)
         return self._options[key]
 
@@ -121,16 +134,11 @@ class Facts:
 
         What it requires of itself is left out where it meets that. Raises Unknown, and the error of what was looked up.
         """
-        details = self._known(option.request, option.dist)
-        if details is None:
-            return ()
-        name = option.request.name
-        while True:
-            requires = [request for request in details.requires if self._applies(request, extras)]
-            more = extras.union(*(request.extras for request in requires if request.name == name))
-            if more == extras:
-                return [request for request in requires if request.name != name or not is_met(request, option)]
-            extras = more
+        key = (id(option.dist), extras)
+        if key not in self._requires:
+            details = self._known(option.request, option.dist)
+            self._requires[key] = [] if details is None else self._applying(details, option, extras)
+        return self._requires[key]
 
     def why_none(self, request: Request) -> FelloeError | None:
         """Why nothing fulfils `request` taken by itself; None where something does, or where nobody looked."""
@@ -156,7 +164,7 @@ class Facts:
     def _best_of_versions(self, listed: Request, specifier: SpecifierSet) -> Sequence[Option]:
         request = evolve(listed, specifier=specifier)
         best: dict[str, Option] = {}
-        for dist in self._ranked(self._listed(listed), request):
+        for dist in self._order(request):
             version = self._version(listed, dist)
             if version is not None and self._is_as_asked(dist, request, version):
                 option = Option(request=listed, dist=dist, version=version)
@@ -172,6 +180,12 @@ class Facts:
         if isinstance(answer, FelloeError):
             raise answer
         return answer
+
+    def _order(self, request: Request) -> Sequence[Dist]:
+        key = (_listing_key(request), str(request.specifier))
+        if key not in self._orders:
+            self._orders[key] = self._ranked(self._listed(request), request)
+        return self._orders[key]
 
     def _ranked(self, dists: Sequence[Dist], request: Request) -> Sequence[Dist]:
         return ranked(dists, request, self._interpreter, self._policy)
@@ -223,6 +237,15 @@ class Facts:
         told = evolve(dist, version=metadata.version, requires_python=metadata.requires_python, yanked=False)
         select([told], request, self._interpreter, Policy())
 
+    def _applying(self, details: Details, option: Option, extras: frozenset[str]) -> Sequence[Request]:
+        name = option.request.name
+        while True:
+            applying = [request for request in details.requires if self._applies(request, extras)]
+            more = extras.union(*(request.extras for request in applying if request.name == name))
+            if more == extras:
+                return [request for request in applying if request.name != name or not is_met(request, option)]
+            extras = more
+
     def _applies(self, request: Request, extras: Collection[str]) -> bool:
         if matches_environment(request, self._interpreter):
             return True
@@ -271,10 +294,6 @@ def _place(request: Request) -> Hashable:
 
 def _listing_key(request: Request) -> Hashable:
     return _place(request) if is_direct(request) else request.name
-
-
-def _key(question: Question) -> Hashable:
-    return _listing_key(question.request) if question.dist is None else id(question.dist)
 
 
 def _listed_for(request: Request) -> Request:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from resolvelib.providers import AbstractProvider
+from packaging.specifiers import SpecifierSet
+from resolvelib import AbstractProvider, BaseReporter
 
-from felloe.resolution.facts import Question, Unknown, is_direct, is_met
+from felloe.resolution.facts import Unknown, is_direct, is_met
+from felloe.values import Request
 
 if TYPE_CHECKING:
     from resolvelib.structs import RequirementInformation
 
     from felloe.resolution.facts import Facts, Option
-    from felloe.values import Request
 
-__all__ = ["Candidate", "Need", "Provider"]
+__all__ = ["Candidate", "LastConflict", "Need", "Provider"]
 
 EXACT = frozenset({"==", "==="})
 BOUNDED = frozenset({"<", "<=", "~=", "=="})
+MOST_AHEAD = 50  # versions of one project
 
-Preference = tuple[bool, bool, bool, bool, bool, str]
+Preference = tuple[bool, bool, bool, bool, bool, bool, str]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Need:
     """A requirement, and which candidate has it; None where it is one of those that are to be resolved."""
 
@@ -56,6 +58,9 @@ class Candidate:
 class Provider(AbstractProvider[Need, Candidate, str]):
     """One attempt: where a fact is missing, Unknown passes through resolvelib, and the attempt is over.
 
+    Unknown asks for more than what is missing: for what comes next, if there is no conflict, and after conflicts for
+    older versions. Only wheels are looked into beforehand, since an sdist might be built for it.
+
     Extras are a property of the candidate, not a project of their own: a need of more extras than a candidate has is
     not satisfied by it, and makes the resolver take a candidate that has them.
     """
@@ -64,6 +69,7 @@ class Provider(AbstractProvider[Need, Candidate, str]):
         self._facts = facts
         self._located = {root.name for root in roots if is_direct(root.request)}
         self._next: list[Candidate] = []
+        self._offered: dict[str, Sequence[Candidate]] = {}
 
     def identify(self, requirement_or_candidate: Need | Candidate) -> str:
         return requirement_or_candidate.name
@@ -71,17 +77,20 @@ class Provider(AbstractProvider[Need, Candidate, str]):
     def narrow_requirement_selection(
         self,
         identifiers: Iterable[str],
-        resolutions: Mapping[str, Candidate],  # noqa: ARG002  # resolvelib gives it by name
+        resolutions: Mapping[str, Candidate],
         candidates: Mapping[str, Iterator[Candidate]],
         information: Mapping[str, Iterator[RequirementInformation[Need, Candidate]]],  # noqa: ARG002  # the same
         backtrack_causes: Sequence[RequirementInformation[Need, Candidate]],
     ) -> Iterable[str]:
-        """Those in the last conflict first: another one cannot solve it."""
+        """What has to be exchanged before anything else, as resolvelib forgot what it requires; then the last conflict.
+
+        No other name can solve that.
+        """
         names = list(identifiers)
         self._next = [candidate for name in names for candidate in [next(iter(candidates[name]), None)] if candidate]
         causes = {cause.requirement.name for cause in backtrack_causes}
         causes |= {cause.parent.name for cause in backtrack_causes if cause.parent}
-        return [name for name in names if name in causes] or names
+        return [name for name in names if name in resolutions] or [name for name in names if name in causes] or names
 
     def get_preference(
         self,
@@ -95,6 +104,7 @@ class Provider(AbstractProvider[Need, Candidate, str]):
         needs = [each.requirement for each in information[identifier]]
         specifiers = [each for need in needs for each in need.request.specifier]
         return (
+            not needs,
             not any(is_direct(need.request) for need in needs),
             not any(each.operator in EXACT and not each.version.endswith(".*") for each in specifiers),
             not any(each.operator in BOUNDED for each in specifiers),
@@ -109,21 +119,22 @@ class Provider(AbstractProvider[Need, Candidate, str]):
         requirements: Mapping[str, Iterator[Need]],
         incompatibilities: Mapping[str, Iterator[Candidate]],
     ) -> Sequence[Candidate]:
-        needs = list(requirements[identifier])
+        needs = list(requirements[identifier]) or [_left_over(identifier)]
         excluded = {candidate.key for candidate in incompatibilities[identifier]}
         options = self._facts.options([need.request for need in needs])
         extras = frozenset[str]().union(*(need.request.extras for need in needs))
         candidates = [Candidate(option=option, extras=extras, need=needs[0]) for option in options]
-        return [candidate for candidate in candidates if candidate.key not in excluded]
+        self._offered[identifier] = [candidate for candidate in candidates if candidate.key not in excluded]
+        return self._offered[identifier]
 
     def is_satisfied_by(self, requirement: Need, candidate: Candidate) -> bool:
         return requirement.request.extras <= candidate.extras and is_met(requirement.request, candidate.option)
 
     def get_dependencies(self, candidate: Candidate) -> Sequence[Need]:
-        try:
-            requires = self._facts.requires(candidate.option, candidate.extras)
-        except Unknown as unknown:
-            raise Unknown([*unknown.questions, *self._likely()]) from None
+        if self._facts.undescribed([candidate.option]):
+            soon = [each.option for each in (*self._next, *self._after(candidate)) if each.option.dist.kind == "wheel"]
+            raise Unknown(self._facts.undescribed([candidate.option, *soon]))
+        requires = self._facts.requires(candidate.option, candidate.extras)
         needs = [Need(request=request, by=candidate) for request in requires]
         self.expect(needs)
         return needs
@@ -134,12 +145,26 @@ class Provider(AbstractProvider[Need, Candidate, str]):
         A name is not looked up where the requirements themselves say where it is.
         """
         asked = [need.request for need in needs if is_direct(need.request) or need.name not in self._located]
-        questions = self._facts.unanswered(map(self._facts.question, asked))
-        if questions:
+        if questions := self._facts.unlisted(asked):
             raise Unknown(questions)
 
-    def _likely(self) -> list[Question]:
-        """What will be asked next, if there is no conflict. Only of wheels, since an sdist might be built for it."""
-        wheels = [candidate.option for candidate in self._next if candidate.option.dist.kind == "wheel"]
-        questions = [Question(request=option.request, dist=option.dist) for option in wheels]
-        return self._facts.unanswered(questions)
+    def _after(self, candidate: Candidate) -> Sequence[Candidate]:
+        """Of the candidates that come after it as many as were given up before it: they may share its fate."""
+        offered = self._offered[candidate.name]
+        given_up = next((position for position, each in enumerate(offered) if each is candidate), 0)
+        return offered[given_up + 1 : given_up + 1 + min(given_up, MOST_AHEAD)]
+
+
+class LastConflict(BaseReporter[Need, Candidate, str]):
+    """What could not be brought together when the resolver last turned back."""
+
+    def __init__(self) -> None:
+        self.needs: Sequence[Need] = ()
+
+    def resolving_conflicts(self, causes: Collection[RequirementInformation[Need, Candidate]]) -> None:
+        self.needs = [cause.requirement for cause in causes]
+
+
+def _left_over(name: str) -> Need:
+    """Of a name that only those required that were given up; resolvelib takes something for it all the same."""
+    return Need(request=Request(text=name, name=name, specifier=SpecifierSet()))

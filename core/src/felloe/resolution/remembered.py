@@ -30,15 +30,38 @@ VOLATILE = frozenset({"platform_release", "platform_version"})
 
 @frozen(kw_only=True)
 class Pin:
-    """One distribution of a resolution; `hashes` are those that its source declared."""
+    """One distribution of a resolution; `content` and `hashes` are those that its source declared."""
 
     name: str
     source: str
     filename: str
+    content: str | None
     hashes: Mapping[str, str]
 
     def is_of(self, dist: Dist) -> bool:
-        return (self.source, self.filename, dict(self.hashes)) == (dist.source, dist.filename, dict(dist.hashes))
+        mine = (self.source, self.filename, self.content, dict(self.hashes))
+        return mine == (dist.source, dist.filename, dist.content, dict(dist.hashes))
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Json]) -> Pin:
+        """Raises ValueError (and what a lookup raises) where the document is none of ours."""
+        content, hashes = document["content"], document["hashes"].items()
+        return cls(
+            name=_text(document["name"]),
+            source=_text(document["source"]),
+            filename=_text(document["filename"]),
+            content=None if content is None else _text(content),
+            hashes={_text(algorithm): _text(digest) for algorithm, digest in hashes},
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "name": self.name,
+            "source": self.source,
+            "filename": self.filename,
+            "content": self.content,
+            "hashes": dict(self.hashes),
+        }
 
 
 class Resolutions:
@@ -63,11 +86,10 @@ class Resolutions:
             return None
 
     def remember(self, key: str, dists: Sequence[Dist]) -> None:
-        """Raises CacheError."""
-        pins = [
-            {"name": dist.name, "source": dist.source, "filename": dist.filename, "hashes": dict(dist.hashes)}
-            for dist in dists
-        ]
+        """Where one has no name to look it up by, nothing is remembered. Raises CacheError."""
+        pins = [_pin(dist, dist.name).to_json() for dist in dists if dist.name]
+        if len(pins) < len(dists):
+            return
         resolved = datetime.fromtimestamp(self._clock(), UTC).isoformat().replace("+00:00", "Z")
         self._store.write_document(self._layout.resolution(key), {"resolved": resolved, "distributions": pins})
 
@@ -76,7 +98,20 @@ class Resolutions:
         is_recent = max(self._oldest, self._clock() - LIFETIME) <= resolved <= self._clock()
         if not (is_recent or (self._offline and not self._oldest)):
             return None
-        return [Pin(**pin) for pin in document["distributions"]]
+        pins = document["distributions"]
+        if not isinstance(pins, list):
+            raise ValueError("the distributions are not a list")
+        return [Pin.from_json(pin) for pin in pins]
+
+
+def _pin(dist: Dist, name: str) -> Pin:
+    return Pin(name=name, source=dist.source, filename=dist.filename, content=dist.content, hashes=dist.hashes)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
 
 
 def resolution_key(

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from felloe.errors import BuildError, FelloeError, RequirementError
 from felloe.request import matches_environment, parse_request
-from felloe.resolution.explain import impossible, too_deep
-from felloe.resolution.facts import Facts, Unknown, is_direct
+from felloe.resolution.explain import given_up, nothing_fits
+from felloe.resolution.facts import Exhausted, Facts, Unknown, is_direct, is_met
 from felloe.stepping import work
 from felloe.values import Dist, Interpreter, Metadata, Request
 
 if TYPE_CHECKING:
     from felloe.config import Policy
     from felloe.resolution.facts import Option, Question
+    from felloe.resolution.provider import LastConflict
 
 __all__ = ["Lookup", "resolve"]
 
 T = TypeVar("T")
 
 MOST_LOOKUPS = 1_000  # rounds, each of all that is known to be missing
-MOST_STEPS = 5_000  # of one attempt: a distribution taken, or given up
+MOST_STEPS = 200_000  # of one attempt: a distribution taken, or given up; as pip has it
 
 
 class Lookup(Protocol):
@@ -50,19 +51,29 @@ async def resolve(
 
     The environment is empty, and every version the best that is allowed: what comes out depends on the facts, not on
     the order of the requirements. `policy` says what may be selected; its constraints hold for all. `what` names the
-    thing that is built with them, as `demo-1.0.tar.gz` in backticks.
+    thing that is built with them, as `demo-1.0.tar.gz` in backticks. The search is resolvelib's: as with pip, it may
+    miss a solution where projects that require each other in a circle refuse each other's versions.
 
     Raises BuildError (`bad-build-requirement`), NoMatchError (`resolution-impossible`, `resolution-too-deep`), and what
     `lookup` raises where that is more than that a project is not there or a distribution is broken.
     """
+    from resolvelib import ResolutionImpossible
+
+    from felloe.resolution.provider import LastConflict
+
     requests = _requests(requirements, interpreter, what)
-    facts = Facts(interpreter, policy)
+    facts, conflict = Facts(interpreter, policy), LastConflict()
     for _ in range(MOST_LOOKUPS):
         try:
-            return _attempt(requests, facts, policy, what)
+            return _attempt(requests, facts, conflict)
         except Unknown as unknown:
             await _look_up(unknown.questions, facts, lookup)
-    raise too_deep(requests, what)
+        except ResolutionImpossible as impossible:
+            needs = [cause.requirement for cause in impossible.causes]
+            raise nothing_fits(needs, facts, policy.constraints, what) from impossible
+        except Exhausted:
+            break
+    raise given_up(requests, conflict.needs, what)
 
 
 def _requests(requirements: Sequence[str], interpreter: Interpreter, what: str) -> list[Request]:
@@ -79,35 +90,40 @@ def _requests(requirements: Sequence[str], interpreter: Interpreter, what: str) 
     return sorted(applying, key=lambda request: (not is_direct(request), request.name, request.text))
 
 
-def _attempt(requests: Sequence[Request], facts: Facts, policy: Policy, what: str) -> tuple[Dist, ...]:
-    """Raises Unknown where a fact is missing."""
-    from resolvelib import BaseReporter, ResolutionImpossible, ResolutionTooDeep
+def _attempt(requests: Sequence[Request], facts: Facts, conflict: LastConflict) -> tuple[Dist, ...]:
+    """Raises Unknown where a fact is missing, ResolutionImpossible where there is no solution, and Exhausted."""
+    from resolvelib import ResolutionTooDeep
     from resolvelib.resolvers import Resolution
 
-    from felloe.resolution.provider import Candidate, Need, Provider
+    from felloe.resolution.provider import Need, Provider
 
     roots = [Need(request=request) for request in requests]
     provider = Provider(facts, roots)
     provider.expect(roots)
-    # Not its Resolver, which never ends where what is left over goes round in a circle.
-    resolution = Resolution(provider, BaseReporter[Need, Candidate, str]())
     try:
-        taken = resolution.resolve(roots, max_rounds=MOST_STEPS).mapping
-    except ResolutionImpossible as error:
-        needs = [cause.requirement for cause in error.causes]
-        raise impossible(needs, facts, policy.constraints, what) from error
-    except ResolutionTooDeep as error:
-        raise too_deep(requests, what) from error
-    return _needed(requests, {name: candidate.option for name, candidate in taken.items()}, facts)
+        # Not its Resolver, which never ends where what is left over goes round in a circle.
+        taken = Resolution(provider, conflict).resolve(roots, max_rounds=MOST_STEPS).mapping
+    except ResolutionTooDeep:
+        raise Exhausted from None
+    needed = _needed(requests, {name: candidate.option for name, candidate in taken.items()}, facts)
+    if needed is None:
+        raise Exhausted
+    return needed
 
 
-def _needed(requests: Sequence[Request], options: Mapping[str, Option], facts: Facts) -> tuple[Dist, ...]:
-    """What can be reached from the requests: resolvelib may leave in what a version required that was given up."""
+def _needed(requests: Sequence[Request], options: Mapping[str, Option], facts: Facts) -> tuple[Dist, ...] | None:
+    """What can be reached from `requests`; None where one of these, or of theirs, is not met.
+
+    resolvelib may leave in what a version required that was given up. It also forgets what a distribution requires that
+    it is about to exchange, and where it keeps that after all, in a circle of requirements, nobody looks again.
+    """
     extras: dict[str, frozenset[str]] = {}
     agenda = list(requests)
     while agenda:
         request = agenda.pop()
         name = request.name or ""
+        if name not in options or not is_met(request, options[name]):
+            return None
         if name not in extras or not request.extras <= extras[name]:
             extras[name] = extras.get(name, frozenset()) | request.extras
             agenda.extend(facts.requires(options[name], extras[name]))
