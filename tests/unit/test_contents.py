@@ -9,7 +9,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from attrs import evolve
 
+from felloe.build.fingerprint import Fingerprint
+from felloe.build.history import History
+from felloe.build.record import Build, with_build
 from felloe.cache.contents import clean, items, normalised, size
 from felloe.errors import CacheError
 from felloe.record import Record, with_static, with_wheel
@@ -46,6 +50,26 @@ def add_archive(cache, filename, sha256=SHA256):
     file = cache.run.folder() / "file"
     file.write_bytes(DATA)
     return cache.archives.put(file, sha256, filename)
+
+
+def add_build(cache, path, *, build, log="log", **wheel):
+    """A build of the entry at `path`, as the line makes it; gives the files of it but for its wheel."""
+    record = cache.records.read(path)
+    done = Build(
+        build=build,
+        fingerprint=Fingerprint(settings=log, interpreter="", toolchain=""),
+        goal="wheel" if wheel else "prepare",
+        rung="wheel" if wheel else "prepare",
+        metadata=record.static,
+        log=log,
+        **wheel,
+    )
+    history = History(cache.layout, cache.store, cache.events.append)
+    history.add(done)
+    printed = cache.run.folder() / "log"
+    printed.write_bytes(DATA)
+    anyio.run(cache.records.change, path, lambda old: with_build(old, done))
+    return [cache.layout.builds(build), history.keep_log(printed, build, log)]
 
 
 def add_page(cache, url, key="abcdef"):
@@ -330,6 +354,108 @@ def test_content_that_is_no_digest_removes_nothing_else(tmp_path, content):
     assert not path.exists()
     assert other.exists()
     assert (outside / "file").exists()
+
+
+BUILD = "b" * 32
+WHEEL = "a-1.0-py3-none-any.whl"
+
+
+def test_cleaning_one_project_removes_what_was_built_of_it(cache):
+    path = add(cache, "a-1.0.tar.gz", content="sha256:" + "e" * 64)
+    old = add(cache, "a-0.9.tar.gz")
+    wheel = add_archive(cache, WHEEL)
+    gone = [
+        wheel,
+        *add_build(cache, path, build=BUILD, wheel=WHEEL, sha256=SHA256),
+        *add_build(cache, path, build=BUILD, log="metadata-alone"),
+        *add_build(cache, old, build="c" * 32, wheel="a-0.9-py3-none-any.whl", sha256="d" * 64),  # the wheel is lost
+    ]
+    other = add(cache, "b-1.0.tar.gz")
+    stays = [
+        other,
+        add_archive(cache, "b-1.0-py3-none-any.whl", "f" * 64),
+        *add_build(cache, other, build="b" * 31 + "c", wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
+    ]
+
+    assert clean_projects(cache, "a") > 0
+
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
+    assert not wheel.parent.exists()
+    assert cache.warnings() == []
+
+
+# Texts in the record of a build, which may be anything. `{outside}` is the path of a folder beside the cache.
+HOSTILE_TEXTS = [
+    "",
+    ".",
+    "..",
+    "../..",
+    "../../outside",
+    "../outside/file",
+    *("../" * up + "outside/" + BUILD for up in range(1, 5)),
+    "{outside}",
+    "{outside}/" + BUILD,
+    BUILD[:2] + "/../../../outside/" + BUILD,
+    BUILD + "/../../../../outside/" + BUILD,
+    BUILD + "\\..",
+    BUILD + "\n",
+    "*" * 32,
+    "?" * 32,
+    "[!x]" * 8,
+    "\0" * 32,
+    "a" * 5000,
+    "\ud800" * 32,
+    None,
+    1,
+    [BUILD],
+    {BUILD: BUILD},
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+@pytest.mark.parametrize("key", ["build", "sha256", "wheel"])
+def test_records_of_builds_that_say_anything_remove_nothing_else(tmp_path, key, text):
+    """Deep in a folder of its own, and with no path of the machine: were it to fail, it would remove what it names."""
+    outside = tmp_path / "1" / "2" / "3" / "outside"
+    outside.mkdir(parents=True)
+    for name in ("file", "file.json", f"{BUILD}.json", f"{BUILD}-log.log", WHEEL):
+        (outside / name).touch()
+    text = text.format(outside=outside) if isinstance(text, str) else text
+    with Cache(outside.with_name("cache")) as cache:
+        other = add(cache, "b-1.0.tar.gz")
+        stays = [
+            add_archive(cache, "b.tar.gz", "f" * 64),
+            add_archive(cache, WHEEL, "e" * 64),
+            *add_build(cache, other, build="c" * 32, wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
+        ]
+        document = {"build": "d" * 32, "sha256": "d" * 64, "wheel": WHEEL, key: text}
+        path = add(cache, "a-1.0.tar.gz")
+        anyio.run(cache.records.change, path, lambda old: evolve(old, builds=(document,)))
+        before = everything(outside)
+
+        clean_projects(cache, "a")
+
+    assert not path.exists()
+    assert [path for path in stays if not path.exists()] == []
+    assert everything(outside) == before
+
+
+def test_logs_of_builds_behind_links_stay(cache, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = add(cache, "a-1.0.tar.gz")
+    for file in add_build(cache, path, build=BUILD):
+        file.rename(outside / file.name)
+    cache.layout.builds(BUILD).parent.rmdir()
+    cache.layout.builds(BUILD).parent.symlink_to(outside)
+    before = everything(outside)
+
+    clean_projects(cache, "a")
+
+    assert not path.exists()
+    assert len(before) == 2
+    assert everything(outside) == before
 
 
 HOSTILE_PAGES = [

@@ -43,7 +43,10 @@ LEFT_OUT = frozenset(
     }
 )
 SECRET_PREFIXES = ("FELLOE_INDEX_", "UV_INDEX_")
-SECRET_NAMES = frozenset({"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL"})
+# Texts with URLs, which may have a password in them.
+SECRET_NAMES = frozenset({"UV_DEFAULT_INDEX", "UV_INDEX"}).union(
+    f"{tool}_{name}" for tool in ("FELLOE", "UV", "PIP") for name in ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS")
+)
 
 
 @frozen(kw_only=True)

@@ -108,9 +108,9 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
         metadata=metadata_of(document["metadata"]) if "metadata" in document else data[_text(wheel)],
         wheel=None if wheel is None else _wheel_name(wheel),
         sha256=None if wheel is None else _text(document["sha256"]),
-        size=document.get("size"),
+        size=_size(document.get("size")),
         backend=_text(document.get("backend", "")),
-        requirements=document.get("requirements", {}),
+        requirements={_text(name): _text(sha256) for name, sha256 in document.get("requirements", {}).items()},
         built=_text(document.get("built", "")),
         seconds=float(document.get("seconds", 0.0)),
         log=_text(document.get("log", "")),
@@ -120,6 +120,12 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _size(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError(f"{value!r} is not a whole number")
     return value
 
 

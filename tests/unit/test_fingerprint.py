@@ -1,0 +1,195 @@
+"""What a build depended on, and when it serves a later request."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from felloe.build.fingerprint import Fingerprint, fingerprint_of, fits, serves
+from felloe.build.record import Build
+from felloe.values import Interpreter, Metadata
+
+INTERPRETER = Interpreter(
+    path=Path("/usr/bin/python3.11"),
+    version="3.11.7",
+    tags=("cp311-cp311-linux_x86_64", "cp311-abi3-linux_x86_64", "cp311-none-any", "py3-none-any"),
+    markers={"python_full_version": "3.11.7", "platform_release": "6.1", "platform_version": "#1"},
+)
+INPUTS: dict[str, Any] = {
+    "settings": {"speed": "fast", "flags": ["a", "b"]},
+    "constraints": ("setuptools<70", "wheel"),
+    "isolation": True,
+    "interpreter": INTERPRETER,
+    "environ": {"CC": "gcc", "HOME": "/home/me"},
+}
+
+
+def markers(**changes: str) -> dict[str, Any]:
+    return {"interpreter": evolve(INTERPRETER, markers={**INTERPRETER.markers, **changes})}
+
+
+def tags(*tags: str) -> dict[str, Any]:
+    return {"interpreter": evolve(INTERPRETER, tags=tags)}
+
+
+def environ(**changes: str) -> dict[str, Any]:
+    return {"environ": {**INPUTS["environ"], **changes}}
+
+
+def fingerprint(**changes: Any) -> dict[str, str]:
+    return fingerprint_of(**{**INPUTS, **changes}).to_json()
+
+
+CHANGES = [
+    ({"settings": {}}, "settings"),
+    ({"settings": {**INPUTS["settings"], "speed": "slow"}}, "settings"),
+    ({"settings": {**INPUTS["settings"], "more": ""}}, "settings"),
+    ({"settings": {**INPUTS["settings"], "flags": ["b", "a"]}}, "settings"),
+    ({"settings": {**INPUTS["settings"], "flags": "a"}}, "settings"),
+    ({"settings": {**INPUTS["settings"], "flags": "\ud800"}}, "settings"),
+    ({"constraints": ()}, "settings"),
+    ({"constraints": ("setuptools<71", "wheel")}, "settings"),
+    ({"isolation": False}, "settings"),
+    (markers(python_full_version="3.11.8"), "interpreter"),
+    (markers(sys_platform="darwin"), "interpreter"),
+    (tags("cp311-cp311-musllinux_1_2_x86_64", *INTERPRETER.tags[1:]), "interpreter"),
+    (tags(), "interpreter"),
+    (environ(CC="clang"), "toolchain"),
+    (environ(CFLAGS="-O3"), "toolchain"),
+    (environ(CFLAGS="\udcff"), "toolchain"),
+    *((environ(**{name: "any"}), "toolchain") for name in ("ARFLAGS", "CPLUS_INCLUDE_PATH", "LDCXXSHARED", "LIBS")),
+    (environ(PKG_CONFIG_LIBDIR="/lib"), "toolchain"),
+    (environ(CMAKE_ARGS="-D x"), "toolchain"),
+    (environ(SKBUILD_CONFIGURE_OPTIONS=""), "toolchain"),
+    (environ(CARGO_BUILD_TARGET="wasm"), "toolchain"),
+    (environ(_PYTHON_HOST_PLATFORM="linux-aarch64"), "toolchain"),
+    ({"environ": {}}, "toolchain"),
+]
+
+
+@pytest.mark.parametrize(("change", "digest"), CHANGES)
+def test_each_input_changes_its_own_digest(change: dict[str, Any], digest: str) -> None:
+    before, after = fingerprint(), fingerprint(**change)
+
+    assert [name for name in before if before[name] != after[name]] == [digest]
+
+
+def test_no_two_changes_are_alike() -> None:
+    found = [tuple(fingerprint(**change).values()) for change, _ in CHANGES]
+
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"settings": dict(reversed(INPUTS["settings"].items()))},
+        {"constraints": ("wheel", "setuptools<70")},
+        {"environ": {"HOME": "/home/you", "LANG": "C", "CC": "gcc"}},
+        markers(platform_release="6.2", platform_version="#2"),
+        tags(INTERPRETER.tags[0]),
+        {"interpreter": evolve(INTERPRETER, path=Path("/elsewhere/python"))},
+    ],
+)
+def test_what_changes_nothing(change: dict[str, Any]) -> None:
+    assert fingerprint(**change) == fingerprint()
+
+
+def test_without_isolation_it_is_of_one_interpreter() -> None:
+    other = {"interpreter": evolve(INTERPRETER, path=Path("/elsewhere/python"))}
+
+    here, there = fingerprint(isolation=False), fingerprint(isolation=False, **other)
+    assert [name for name in here if here[name] != there[name]] == ["settings"]
+
+
+def test_digests_are_hex() -> None:
+    assert list(fingerprint()) == ["settings", "interpreter", "toolchain"]
+    assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in fingerprint().values())
+
+
+# Whether a build serves
+
+WANTED = Fingerprint(settings="s", interpreter="i", toolchain="t")
+PURE = "demo-1.0-py3-none-any.whl"
+OLD_PURE = "demo-1.0-py2.py3-none-any.whl"
+OWN = "demo-1.0-cp311-none-any.whl"
+COMPILED = "demo-1.0-cp311-cp311-linux_x86_64.whl"
+STABLE = "demo-1.0-cp37-abi3-linux_x86_64.whl"  # of which the interpreter has no tag
+OTHER = "demo-1.0-cp312-cp312-linux_x86_64.whl"
+PROGRAM = "demo-1.0-py3-none-linux_x86_64.whl"
+SUPPORTED = evolve(INTERPRETER, tags=(*INTERPRETER.tags, "py3-none-linux_x86_64"))
+
+
+def build(wheel: str | None, **changes: str) -> Build:
+    return Build(
+        build="b",
+        fingerprint=evolve(WANTED, **changes),
+        goal="wheel" if wheel else "prepare",
+        rung="wheel" if wheel else "prepare",
+        metadata=Metadata({"metadata-version": "2.1", "name": "demo", "version": "1.0"}),
+        wheel=wheel,
+        sha256="aa" if wheel else None,
+    )
+
+
+DIFFERS = ("nothing", "settings", "interpreter", "toolchain")
+# Whether it serves where nothing differs, settings, the interpreter, the toolchain; and then for a static sdist.
+SERVES = {
+    PURE: ("yes no no yes", "yes no yes yes"),
+    OLD_PURE: ("yes no no yes", "yes no yes yes"),
+    OWN: ("yes no no yes", "yes no yes yes"),
+    COMPILED: ("yes no no no", "yes no no no"),
+    PROGRAM: ("yes no no no", "yes no no no"),
+    STABLE: ("no no no no", "no no no no"),
+    OTHER: ("no no no no", "no no no no"),
+    None: ("yes no no yes", "yes no no yes"),  # metadata alone
+}
+TABLE = [
+    pytest.param(wheel, is_static, differs, answer == "yes", id=f"{wheel}-{'static-' * is_static}{differs}")
+    for wheel, rows in SERVES.items()
+    for is_static, row in zip((False, True), rows, strict=True)
+    for differs, answer in zip(DIFFERS, row.split(), strict=True)
+]
+
+
+@pytest.mark.parametrize("needs_wheel", [False, True])
+@pytest.mark.parametrize(("wheel", "is_static", "differs", "expected"), TABLE)
+def test_serves(wheel: str | None, is_static: bool, differs: str, expected: bool, needs_wheel: bool) -> None:
+    done = build(wheel, **({} if differs == "nothing" else {differs: "other"}))
+
+    found = serves(done, WANTED, SUPPORTED, needs_wheel=needs_wheel, is_static=is_static)
+    assert found == (expected and not (needs_wheel and wheel is None))
+
+
+# Tags
+
+
+@pytest.mark.parametrize(
+    ("wheel", "expected"),
+    [
+        (PURE, True),
+        (OLD_PURE, True),
+        (OWN, True),
+        (COMPILED, True),
+        ("demo-1.0-1-py3-none-any.whl", True),
+        ("demo-1.0-cp310.cp311-abi3-manylinux_2_17_x86_64.linux_x86_64.whl", True),
+        ("a_b_c-1.0+local.1-py3-none-any.whl", True),
+        ("demo-1.0-py2-none-any.whl", False),
+        ("demo-1.0-cp311-cp312-linux_x86_64.whl", False),
+        ("demo-1.0-cp311-cp311-linux_aarch64.whl", False),
+        ("py3-none-any-1-2-3.whl", False),
+        (OTHER, False),
+        (STABLE, False),
+    ],
+)
+def test_fits(wheel: str, expected: bool) -> None:
+    assert fits(wheel, INTERPRETER) is expected
+
+
+def test_nothing_fits_an_interpreter_without_tags() -> None:
+    assert not fits(PURE, evolve(INTERPRETER, tags=()))
