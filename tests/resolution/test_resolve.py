@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from felloe.config import Policy
@@ -19,7 +20,7 @@ from felloe.errors import (
     RequirementError,
 )
 from felloe.request import parse_request
-from felloe.resolution import facts as facts_module
+from felloe.resolution import provider
 from felloe.resolution import resolve as module
 from felloe.resolution.facts import Facts, Option
 from felloe.resolution.resolve import resolve
@@ -307,7 +308,7 @@ async def test_a_conflict_names_urls_without_secrets_and_the_version_there() -> 
     assert "hunter2" not in repr((str(error), error.hint, error.payload))
     assert str(error).endswith(f"`b @ {URL}` (version 2); `b>=3`, required by `a 1`")
     error = await refusal(world, f"b @ {OTHER_URL}", f"b @ {URL}")
-    assert str(error).endswith(f"`b @ {URL}` (version 2); `b @ {OTHER_URL}` (version 3)")
+    assert str(error).endswith(f"`b @ {URL}` (version 2); `b @ {OTHER_URL}`")
 
 
 async def test_a_conflict_names_the_constraints_of_its_projects() -> None:
@@ -335,7 +336,7 @@ async def test_what_cannot_be_read_is_told(text: str) -> None:
 
 
 async def test_a_search_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts_module, "MOST_LOOKS", 2_000)
+    monkeypatch.setattr(provider, "MOST_ADDED", 2_000)
     projects: Projects = {
         "a": {"1": ["d[x]", "b[x]"], "2": ["d==2", "c<=1"]},
         "b": {"1": ['c!=1 ; extra == "y"', "c[x]==2"], "2": ["a", 'c[x]==1 ; extra == "x"'], "3": ["b!=2", "d"]},
@@ -344,7 +345,17 @@ async def test_a_search_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch)
     }
     error = await refusal(World(projects), "a[x]", "b[x]<3")
     assert (type(error), error.code) == (NoMatchError, "resolution-too-deep")
-    assert f"required to build {WHAT}: `a[x]`; `b[x]<3`; the last conflict was between `" in str(error)
+    assert str(error).endswith(f"required to build {WHAT}: `a[x]`; `b[x]<3`")
+
+
+async def test_the_last_conflict_is_told_where_the_search_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "MOST_ADDED", 500)
+    projects = {name: {str(version): ["z<9"] for version in range(9)} for name in "abc"}
+    projects = {**projects, "d": {"1": ["z>8"]}, "z": {str(version): [] for version in range(1, 20)}}
+    error = await refusal(World(projects), *"abcd")
+    assert error.code == "resolution-too-deep"
+    assert "; the last conflict was between " in str(error)
+    assert "`z>8`, required by `d 1`" in str(error)
 
 
 async def test_as_many_lookups_as_a_source_can_cause_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,6 +412,31 @@ async def test_names_are_looked_up_together() -> None:
 
     with anyio.fail_after(5):
         assert await Slow().resolved("a", "b", "root") == ["a 1", "b 1", "c 1", "d 1", "root 1"]
+
+
+async def test_after_conflicts_more_and_more_wheels_are_looked_into_together() -> None:
+    many = {str(version): ["b<2"] for version in range(200)}
+
+    class Rounds(World):
+        """Counts how often it was asked for metadata while nothing else was under way."""
+
+        rounds = 0
+        under_way = 0
+
+        async def metadata(self, dist):
+            self.rounds += self.under_way == 0
+            self.under_way += 1
+            await anyio.lowlevel.checkpoint()
+            self.under_way -= 1
+            return await super().metadata(dist)
+
+    world = Rounds({"a": many, "b": {"2": []}})
+    assert (await refusal(world, "a")).code == "resolution-impossible"
+    assert len(world.asked) == 202
+    assert world.rounds < 15
+    one_by_one = Rounds({"a": many, "b": {"2": []}}, listed={"a": [sdist("a", version) for version in many]})
+    await refusal(one_by_one, "a")
+    assert one_by_one.rounds == 200
 
 
 async def test_no_sdist_is_looked_into_that_is_not_needed() -> None:

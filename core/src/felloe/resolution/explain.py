@@ -26,7 +26,7 @@ def nothing_fits(needs: Sequence[Need], facts: Facts, constraints: Sequence[str]
     """`needs` are those that could not be brought together (none twice); `what` is what they are to build."""
     reasons = {need: facts.why_none(need.request) for need in needs}
     at_fault = [need for need in needs if not _is_bystander(need, reasons, facts)]
-    reason = reasons[at_fault[0]]
+    reason = next((reasons[need] for need in at_fault), None)
     if reason is not None and all(reasons[need] is not None for need in at_fault):
         return _alone(at_fault[0], reason, what)
     shown = [_asked(need, " (which nothing fulfils)" if reasons[need] else _version(need, facts)) for need in at_fault]
@@ -57,7 +57,7 @@ def _is_bystander(need: Need, reasons: Mapping[Need, FelloeError | None], facts:
     """Whether another need of its name is what nothing fulfils, and all the rest of them could be met together."""
     same = [each for each in reasons if each.name == need.name]
     rest = [each.request for each in same if reasons[each] is None]
-    return reasons[need] is None and len(rest) < len(same) and bool(facts.options(rest))
+    return reasons[need] is None and len(rest) < len(same) and bool(facts.known_options(rest))
 
 
 def _alone(need: Need, reason: FelloeError, what: str) -> NoMatchError:
@@ -77,8 +77,8 @@ def _asked(need: Need, note: str = "") -> str:
 
 
 def _version(need: Need, facts: Facts) -> str:
-    """The one version of a direct reference, which its text does not tell."""
-    options = facts.options([need.request]) if is_direct(need.request) else ()
+    """The one version of a direct reference, which its text does not tell; "" where that is not known."""
+    options = facts.known_options([need.request]) if is_direct(need.request) else ()
     return "".join(f" (version {option.version})" for option in options)
 
 

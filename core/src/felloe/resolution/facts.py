@@ -24,11 +24,10 @@ from felloe.request import matches_environment, parse_request
 from felloe.select import ranked, select
 from felloe.values import Dist, Interpreter, Metadata, Request
 
-__all__ = ["Exhausted", "Facts", "Option", "Question", "Unknown", "is_direct", "is_met"]
+__all__ = ["Facts", "Option", "Question", "Unknown", "is_direct", "is_met"]
 
 # A distribution that has one of these cannot be taken, and another is tried.
 BROKEN = (ArchiveError, MetadataError, NoMatchError, RequirementError)
-MOST_LOOKS = 300_000  # at options: some ten seconds
 
 
 @frozen(kw_only=True)
@@ -45,10 +44,6 @@ class Unknown(Exception):  # noqa: N818  # nothing is wrong: the driver answers 
     def __init__(self, questions: Iterable[Question]) -> None:
         super().__init__()
         self.questions = tuple(questions)
-
-
-class Exhausted(Exception):  # noqa: N818  # nothing is wrong: there may be a solution
-    """The facts were looked at so often that no end is to be expected."""
 
 
 @frozen(kw_only=True)
@@ -83,7 +78,6 @@ class Facts:
         self._orders: dict[Hashable, Sequence[Dist]] = {}
         self._options: dict[Hashable, Sequence[Option]] = {}
         self._requires: dict[Hashable, Sequence[Request]] = {}
-        self._looks = 0
 
     # -- what was answered
 
@@ -114,11 +108,8 @@ class Facts:
         """What fulfils all of `requests`, which have one name: the best of each version, the best version first.
 
         What a direct reference names wins over what is listed for the name; two that differ are fulfilled by nothing.
-        Raises Unknown, the error of what was looked up, and Exhausted.
+        Raises Unknown, and the error of what was looked up.
         """
-        self._looks += 1
-        if self._looks > MOST_LOOKS:
-            raise Exhausted
         direct = {_place(request): request for request in requests if is_direct(request)}
         if len(direct) > 1:
             return ()
@@ -139,6 +130,13 @@ class Facts:
             details = self._known(option.request, option.dist)
             self._requires[key] = [] if details is None else self._applying(details, option, extras)
         return self._requires[key]
+
+    def known_options(self, requests: Sequence[Request]) -> Sequence[Option]:
+        """As `options`; nothing where that would have to be looked up."""
+        try:
+            return self.options(requests)
+        except Unknown:
+            return ()
 
     def why_none(self, request: Request) -> FelloeError | None:
         """Why nothing fulfils `request` taken by itself; None where something does, or where nobody looked."""

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
     from felloe.resolution.facts import Facts, Option
 
-__all__ = ["Candidate", "LastConflict", "Need", "Provider"]
+__all__ = ["Candidate", "Exhausted", "Need", "Provider", "Watch"]
 
 EXACT = frozenset({"==", "==="})
 BOUNDED = frozenset({"<", "<=", "~=", "=="})
 MOST_AHEAD = 50  # versions of one project
+MOST_ADDED = 200_000  # needs that are compared with the others: some ten seconds
 
 Preference = tuple[bool, bool, bool, bool, bool, bool, str]
+
+
+class Exhausted(Exception):  # noqa: N818  # nothing is wrong: there may be a solution
+    """The search takes so long that no end is to be expected."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -155,14 +160,21 @@ class Provider(AbstractProvider[Need, Candidate, str]):
         return offered[given_up + 1 : given_up + 1 + min(given_up, MOST_AHEAD)]
 
 
-class LastConflict(BaseReporter[Need, Candidate, str]):
-    """What could not be brought together when the resolver last turned back."""
+class Watch(BaseReporter[Need, Candidate, str]):
+    """Over all attempts: ends a search that does not end, and knows what could not be brought together last."""
 
     def __init__(self) -> None:
-        self.needs: Sequence[Need] = ()
+        self.conflict: Sequence[Need] = ()
+        self._added = 0
+
+    def adding_requirement(self, requirement: Need, parent: Candidate | None) -> None:  # noqa: ARG002
+        """Raises Exhausted."""
+        self._added += 1
+        if self._added > MOST_ADDED:
+            raise Exhausted
 
     def resolving_conflicts(self, causes: Collection[RequirementInformation[Need, Candidate]]) -> None:
-        self.needs = [cause.requirement for cause in causes]
+        self.conflict = [cause.requirement for cause in causes]
 
 
 def _left_over(name: str) -> Need:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from felloe.errors import BuildError, FelloeError, RequirementError
 from felloe.request import matches_environment, parse_request
 from felloe.resolution.explain import given_up, nothing_fits
-from felloe.resolution.facts import Exhausted, Facts, Unknown, is_direct, is_met
+from felloe.resolution.facts import Facts, Unknown, is_direct, is_met
 from felloe.stepping import work
 from felloe.values import Dist, Interpreter, Metadata, Request
 
 if TYPE_CHECKING:
     from felloe.config import Policy
     from felloe.resolution.facts import Option, Question
-    from felloe.resolution.provider import LastConflict
+    from felloe.resolution.provider import Watch
 
 __all__ = ["Lookup", "resolve"]
 
@@ -59,13 +59,13 @@ async def resolve(
     """
     from resolvelib import ResolutionImpossible
 
-    from felloe.resolution.provider import LastConflict
+    from felloe.resolution.provider import Exhausted, Watch
 
     requests = _requests(requirements, interpreter, what)
-    facts, conflict = Facts(interpreter, policy), LastConflict()
+    facts, watch = Facts(interpreter, policy), Watch()
     for _ in range(MOST_LOOKUPS):
         try:
-            return _attempt(requests, facts, conflict)
+            return _attempt(requests, facts, watch)
         except Unknown as unknown:
             await _look_up(unknown.questions, facts, lookup)
         except ResolutionImpossible as impossible:
@@ -73,7 +73,7 @@ async def resolve(
             raise nothing_fits(needs, facts, policy.constraints, what) from impossible
         except Exhausted:
             break
-    raise given_up(requests, conflict.needs, what)
+    raise given_up(requests, watch.conflict, what)
 
 
 def _requests(requirements: Sequence[str], interpreter: Interpreter, what: str) -> list[Request]:
@@ -90,19 +90,19 @@ def _requests(requirements: Sequence[str], interpreter: Interpreter, what: str) 
     return sorted(applying, key=lambda request: (not is_direct(request), request.name, request.text))
 
 
-def _attempt(requests: Sequence[Request], facts: Facts, conflict: LastConflict) -> tuple[Dist, ...]:
+def _attempt(requests: Sequence[Request], facts: Facts, watch: Watch) -> tuple[Dist, ...]:
     """Raises Unknown where a fact is missing, ResolutionImpossible where there is no solution, and Exhausted."""
     from resolvelib import ResolutionTooDeep
     from resolvelib.resolvers import Resolution
 
-    from felloe.resolution.provider import Need, Provider
+    from felloe.resolution.provider import Exhausted, Need, Provider
 
     roots = [Need(request=request) for request in requests]
     provider = Provider(facts, roots)
     provider.expect(roots)
     try:
         # Not its Resolver, which never ends where what is left over goes round in a circle.
-        taken = Resolution(provider, conflict).resolve(roots, max_rounds=MOST_STEPS).mapping
+        taken = Resolution(provider, watch).resolve(roots, max_rounds=MOST_STEPS).mapping
     except ResolutionTooDeep:
         raise Exhausted from None
     needed = _needed(requests, {name: candidate.option for name, candidate in taken.items()}, facts)
