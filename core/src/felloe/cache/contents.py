@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from attrs import frozen
 
 from felloe.cache.layout import ENTRIES, PAGES, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
+from felloe.cache.removal import remove_tree
 from felloe.cache.root import TAG_FILE, leads_outside, writing
 from felloe.cache.run import Run, is_name
 from felloe.record import Record
@@ -88,7 +88,7 @@ def _remove_all(layout: Layout) -> None:
     """Only folders that felloe makes: the cache folder may be one that somebody keeps other things in."""
     for folder in layout.root.iterdir():
         if BUCKET.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
+            remove_tree(folder)
     if layout.scratch.is_dir() and not layout.scratch.is_symlink():
         _remove_scratch(layout.scratch)
 
@@ -97,7 +97,7 @@ def _remove_scratch(scratch: Path) -> None:
     """What runs left; all of them are dead."""
     for folder in scratch.iterdir():
         if is_name(folder.name) and folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
+            remove_tree(folder)
     with suppress(OSError):  # something else is in it
         scratch.rmdir()
 
@@ -119,16 +119,17 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
 def _remove_archive(layout: Layout, sha256: str, filename: str) -> None:
     archive = layout.archive(sha256, filename)
     if not leads_outside(layout.root, archive):
-        shutil.rmtree(archive.parent, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(archive.parent)
 
 
 def _remove_build(layout: Layout, build: Mapping[str, Json]) -> None:
     """Its wheel, and all that is known of the builds of its source. A record may say anything: it is no path."""
     if is_digest(str(build.get("sha256"))):
         _remove_archive(layout, str(build["sha256"]), str(build.get("wheel")))
-    records = layout.builds(str(build.get("build")))
-    if is_digest(records.stem) and not leads_outside(layout.root, records):
-        for path in (records, *records.parent.glob(f"{records.stem}-*.log")):
+    source = str(build.get("build"))
+    if is_digest(source) and not leads_outside(layout.root, records := layout.builds(source)):
+        for path in (records, *records.parent.glob(f"{source}-*.log")):
             path.unlink(missing_ok=True)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from felloe.cache.removal import remove_tree
 from felloe.errors import CacheError
 
 __all__ = ["TAG_FILE", "leads_outside", "make_root", "make_way", "writing"]
@@ -43,7 +43,8 @@ def make_way(root: Path, path: Path) -> None:
         folder.mkdir(exist_ok=True)
     mode = _mode(path)
     if stat.S_ISDIR(mode):
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(path)
     elif mode and not stat.S_ISREG(mode):
         path.unlink(missing_ok=True)
 

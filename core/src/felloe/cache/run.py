@@ -7,7 +7,6 @@ run. Cleaning the cache holds the door (`locks/users.lock`) and asks every lock 
 from __future__ import annotations
 
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from felloe.cache.layout import Layout
 from felloe.cache.locks import holder, try_lock
+from felloe.cache.removal import remove_tree
 from felloe.cache.root import make_way, writing
 from felloe.errors import CacheError
 from felloe.stepping import must_not_step
@@ -70,13 +70,13 @@ class Run:
 
     def remove(self, folder: Path) -> None:
         """Removes a folder that `folder` gave, with what is in it."""
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
     def end(self) -> None:
         """Removes the scratch folder and says that the cache is no longer in use."""
         if self._release is None:
             return
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _remove(self._scratch)
         with suppress(OSError):
             self._lock_of(self._name).unlink()
         self._release()
@@ -107,14 +107,20 @@ class Run:
         for folder in filter(_is_of_a_run, self._layout.scratch.iterdir()):
             lock = self._lock_of(folder.name)
             if folder != self._scratch and (release := try_lock(self._layout.root, lock)):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 lock.unlink(missing_ok=True)
                 release()
 
 
 def _is_of_a_run(path: Path) -> bool:
-    """What else lies in scratch is not ours to remove; rmtree would wait for a FIFO, too."""
+    """What else lies in scratch is not ours to remove."""
     return is_name(path.name) is not None and path.is_dir() and not path.is_symlink()
+
+
+def _remove(folder: Path) -> None:
+    """What cannot be removed now may be by the next run: no answer depends on it."""
+    with suppress(OSError):
+        remove_tree(folder)
 
 
 @contextmanager
