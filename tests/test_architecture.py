@@ -49,6 +49,7 @@ WRITES_WHERE_TOLD = {
     "assembly.py": "the temporary folder of --no-cache",
     "build/backend.py": "the log of a build",
     "build/builder.py": "folders in the scratch folder of a build",
+    "build/history.py": "the log of a build",
     "build/product.py": "a copy in the scratch folder of a build",
     "cli/wheel.py": "the folder of -o",
     "context.py": "a folder of its own in scratch",

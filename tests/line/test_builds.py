@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -484,3 +485,69 @@ async def test_the_same_bytes_of_another_index_are_not_built_again(scene: Scene)
             wheel = await database.wheel("acme")
     assert wheel.filename == WHEEL
     assert scene.hooks() == []
+
+
+# What build requirements resolved to
+
+
+def add_needed(scene: Scene, version: str) -> None:
+    wheel = make_wheel(scene.folder, Project("needed", version), files={"needed.py": f"version = {version!r}\n"})
+    scene.index.add(wheel)
+
+
+async def built_with(scene: Scene, name: str, **options: Any) -> str:
+    """The version of `needed` that `name` is built with, which needs any."""
+    scene.add(name, requires=["needed"], requires_dist="['needed==' + __import__('needed').version]")
+    wheel = await scene.wheel(name, **options)
+    return wheel.metadata.requires_dist[0]
+
+
+async def test_a_resolution_counts_while_the_same_is_listed(scene: Scene) -> None:
+    add_needed(scene, "1.0")
+    assert await built_with(scene, "acme") == "needed==1.0"
+    (resolution,) = scene.cache.glob("resolutions-v0/*/*")
+    before = resolution.read_bytes()
+    assert await built_with(scene, "other") == "needed==1.0"
+    assert resolution.read_bytes() == before
+
+    add_needed(scene, "2.0")
+    assert await built_with(scene, "third", refresh=True) == "needed==2.0"
+    assert resolution.read_bytes() != before
+    assert scene.told.messages("warning") == []
+
+
+async def test_a_damaged_resolution_is_made_again(scene: Scene) -> None:
+    add_needed(scene, "1.0")
+    await built_with(scene, "acme")
+    (resolution,) = scene.cache.glob("resolutions-v0/*/*")
+    before = resolution.read_bytes()
+    resolution.write_bytes(before[:-3])
+
+    assert await built_with(scene, "other") == "needed==1.0"
+    assert resolution.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["a module is gone", "a module is empty", "the folder is empty"])
+async def test_a_damaged_environment_is_made_again(scene: Scene, damage: str) -> None:
+    add_needed(scene, "1.0")
+    await built_with(scene, "acme")
+    for module in list(scene.cache.glob("environments-v0/*/*/lib/*/site-packages/needed.py")):
+        for compiled in module.parent.glob("__pycache__/needed*"):
+            compiled.unlink()
+        if damage == "a module is empty":
+            module.unlink()
+            module.touch()
+        elif damage == "a module is gone":
+            module.unlink()
+        else:
+            shutil.rmtree(module.parents[3])
+            module.parents[3].mkdir()
+
+    assert await built_with(scene, "other") == "needed==1.0"
+
+
+async def test_no_build_takes_a_wheel_of_another_version_for_what_is_required(scene: Scene) -> None:
+    add_needed(scene, "1.0")
+    scene.add("needed", "2.0", code="version = '2.0'")
+
+    assert await built_with(scene, "acme", building=Building(no_build=frozenset({"needed"}))) == "needed==1.0"

@@ -1,10 +1,10 @@
-"""What build requirements resolved to: how long it counts, and for what."""
+"""What build requirements resolved to: while the same is listed, and for what."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +13,42 @@ from attrs import evolve
 
 from felloe.cache.layout import Layout
 from felloe.config import Policy
-from felloe.resolution.remembered import LIFETIME, Pin, Resolutions, resolution_key
+from felloe.resolution.remembered import Remembered, Resolutions, listing_digest, resolution_key
 from felloe.url import Url
 from felloe.values import Dist, Interpreter
 from tests.fixtures.cache import FOREIGN, Cache
 
 KEY = "ab" + 62 * "0"
-NOW = 1_800_000_000.5  # in the year 2027
 SECRET = "pa55-w0rd"
-DISTS = (
-    Dist(
-        source="acme",
-        kind="wheel",
-        filename="wheel-0.45.1-py3-none-any.whl",
-        name="wheel",
-        version="0.45.1",
-        content="sha256:" + "a" * 64,
-        hashes={"sha256": "a" * 64},
-        locator={"url": Url(f"https://reader:{SECRET}@example.com/wheel-0.45.1-py3-none-any.whl")},
-    ),
-    Dist(source="pypi", kind="sdist", filename="setuptools-70.0.tar.gz", name="setuptools", version="70.0"),
+
+
+def dist(name: str, version: str, **changes: Any) -> Dist:
+    filename = f"{name}-{version}-py3-none-any.whl"
+    url = Url(f"https://reader:{SECRET}@example.com/{filename}")
+    fields = {"hashes": {"sha256": "a" * 64}, "locator": {"url": url}, **changes}
+    return Dist(source="acme", kind="wheel", filename=filename, name=name, version=version, **fields)
+
+
+WHEEL = dist("wheel", "0.45.1")
+LISTINGS = {"wheel": [WHEEL, dist("wheel", "0.45.0")], "setuptools": [dist("setuptools", "70.0")]}
+CHOSEN = [LISTINGS["setuptools"][0], WHEEL]
+REMEMBERED = Remembered(
+    listings={name: listing_digest(dists) for name, dists in LISTINGS.items()},
+    chosen=(("setuptools", "setuptools-70.0-py3-none-any.whl"), ("wheel", "wheel-0.45.1-py3-none-any.whl")),
 )
-PINS = [
-    Pin(
-        name="wheel",
-        source="acme",
-        filename="wheel-0.45.1-py3-none-any.whl",
-        content="sha256:" + "a" * 64,
-        hashes={"sha256": "a" * 64},
-    ),
-    Pin(name="setuptools", source="pypi", filename="setuptools-70.0.tar.gz", content=None, hashes={}),
-]
-
-
-class Clock:
-    """Says what it is told to say: seconds since the epoch."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Scene:
-    """One cache and one clock; each question is a run of its own."""
-
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
-        self.clock = Clock()
+        self.resolutions = Resolutions(cache.layout, cache.store)
         self.path = cache.layout.resolution(KEY)
 
-    def run(self, *, offline: bool = False, refresh: bool = False) -> Resolutions:
-        return Resolutions(self.cache.layout, self.cache.store, self.clock, offline=offline, refresh=refresh)
+    def remember(self, listings: dict[str, list[Dist]] = LISTINGS, chosen: Sequence[Dist] = CHOSEN) -> None:
+        self.resolutions.remember(KEY, listings, chosen)
 
-    def remember(self, *dists: Dist) -> None:
-        self.run().remember(KEY, dists or DISTS)
-
-    def recall(self, **options: bool) -> list[Pin] | None:
-        return self.run(**options).recall(KEY)
+    def recall(self) -> Remembered | None:
+        return self.resolutions.recall(KEY)
 
     def damage(self, **changes: Any) -> None:
         """Writes what is remembered again, with a right check; what is changed to None is not there."""
@@ -93,28 +70,31 @@ def test_what_is_remembered_is_recalled(scene: Scene) -> None:
 
     scene.remember()
 
-    assert scene.recall() == PINS
+    assert scene.recall() == REMEMBERED
     assert scene.cache.warnings() == []
 
 
 def test_nothing_required_is_remembered_as_well(scene: Scene) -> None:
-    scene.run().remember(KEY, [])
+    scene.remember({}, [])
 
-    assert scene.recall() == []
+    assert scene.recall() == Remembered(listings={}, chosen=())
 
 
-def test_what_has_no_name_to_be_found_by_is_not_remembered(scene: Scene) -> None:
-    scene.remember(DISTS[0], evolve(DISTS[1], name=None))
+@pytest.mark.parametrize(
+    ("listings", "chosen"),
+    [
+        ({"wheel": [WHEEL, dist("wheel", "0.1", hashes={})]}, [WHEEL]),  # which may be other bytes tomorrow
+        ({}, [WHEEL]),
+        ({"wheel": [WHEEL]}, [evolve(WHEEL, name=None)]),
+    ],
+)
+def test_what_could_not_be_told_apart_is_not_remembered(
+    scene: Scene, listings: dict[str, list[Dist]], chosen: list[Dist]
+) -> None:
+    scene.remember(listings, chosen)
 
     assert scene.recall() is None
     assert scene.cache.warnings() == []
-
-
-def test_the_newest_counts(scene: Scene) -> None:
-    scene.remember()
-    scene.remember(DISTS[1])
-
-    assert scene.recall() == PINS[1:]
 
 
 def test_no_secret_is_written(scene: Scene) -> None:
@@ -122,115 +102,57 @@ def test_no_secret_is_written(scene: Scene) -> None:
 
     assert SECRET not in scene.path.read_text()
     assert "example.com" not in scene.path.read_text()
-    assert json.loads(scene.path.read_text())["resolved"] == "2027-01-15T08:00:00.500000Z"
-
-
-# For how long
 
 
 @pytest.mark.parametrize(
-    ("age", "options", "counts"),
-    [
-        (0, {}, True),
-        (LIFETIME, {}, True),
-        (LIFETIME + 1, {}, False),
-        (-1, {}, False),  # the clock was put back
-        (-1e9, {}, False),
-        (0, {"offline": True}, True),
-        (LIFETIME + 1, {"offline": True}, True),
-        (1e9, {"offline": True}, True),
-        (-1, {"offline": True}, True),
-        (0.5, {"refresh": True}, False),
-        (LIFETIME + 1, {"refresh": True}, False),
-        (0.5, {"refresh": True, "offline": True}, False),
-    ],
-)
-def test_how_long_it_counts(scene: Scene, age: float, options: dict[str, bool], counts: bool) -> None:
-    scene.remember()
-    scene.clock.now = NOW + age
-
-    assert scene.recall(**options) == (PINS if counts else None)
-    assert scene.cache.warnings() == []
-
-
-def test_a_run_that_refreshes_resolves_once(scene: Scene) -> None:
-    scene.remember(DISTS[1])
-    scene.clock.now += 1
-    run = scene.run(refresh=True)
-    assert run.recall(KEY) is None
-
-    scene.clock.now += 1
-    run.remember(KEY, DISTS)
-    assert run.recall(KEY) == PINS
-    scene.clock.now += LIFETIME
-    assert run.recall(KEY) == PINS
-    scene.clock.now += 1
-    assert run.recall(KEY) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
+    ("changes", "is_same"),
     [
         ({}, True),
-        ({"locator": {}, "size": 1, "yanked": True, "upload_time": "2026-01-31T12:00:00Z"}, True),
+        ({"locator": {}, "size": 1}, True),
         ({"source": "other"}, False),
         ({"filename": "wheel-0.45.2-py3-none-any.whl"}, False),
-        ({"content": None}, False),
         ({"content": "git:" + "f" * 40}, False),
-        ({"hashes": {}}, False),
         ({"hashes": {"sha256": "b" * 64}}, False),
         ({"hashes": {"sha256": "a" * 64, "md5": "c" * 32}}, False),
+        ({"requires_python": ">=3.9"}, False),
+        ({"yanked": "broken"}, False),
+        ({"upload_time": "2026-01-31T12:00:00Z"}, False),
     ],
 )
-def test_which_file_a_pin_is_of(change: dict[str, Any], expected: bool) -> None:
-    assert PINS[0].is_of(evolve(DISTS[0], **change)) is expected
-    assert not PINS[1].is_of(evolve(DISTS[0], **change))
+def test_what_makes_another_listing(changes: dict[str, Any], is_same: bool) -> None:
+    other = dist("wheel", "0.45.0")
+
+    assert (listing_digest([other, evolve(WHEEL, **changes)]) == REMEMBERED.listings["wheel"]) is is_same
+    assert listing_digest([WHEEL]) != REMEMBERED.listings["wheel"]
 
 
 # Damaged documents
 
-WHOLE: dict[str, Any] = {"name": "a", "source": "acme", "filename": "a.whl", "content": "git:f", "hashes": {}}
 DAMAGED: list[dict[str, Any]] = [
-    {"resolved": None},
+    {"listings": None},
     {"distributions": None},
-    {"resolved": None, "distributions": None},
-    *({"resolved": odd} for odd in (1, [], {}, "", "soon", "2026-01-31T25:00:00Z", "0001-01-01T00:00:00")),
-    *({"distributions": odd} for odd in (1, "", "text", {}, WHOLE, [1], ["a"], [[]], [{}], [None])),
-    *({"distributions": [{key: odd for key, odd in WHOLE.items() if key != left_out}]} for left_out in WHOLE),
-    *({"distributions": [{**WHOLE, key: odd}]} for key in WHOLE for odd in (1, ["a"], {"a": 1})),
-    *({"distributions": [{**WHOLE, key: None}]} for key in WHOLE if key != "content"),
-    {"distributions": [{**WHOLE, "hashes": "text"}]},
+    {"listings": None, "distributions": None},
+    *({"listings": odd} for odd in (1, "", "text", [], {"a": 1}, {"a": None})),
+    *({"distributions": odd} for odd in (1, "", "text", {}, [1], ["a"], [["a"]], [["a", 1]], [[None, "a"]], [{}])),
 ]
 
 
 @pytest.mark.parametrize("changes", DAMAGED, ids=json.dumps)
-@pytest.mark.parametrize("offline", [False, True])
-def test_a_damaged_document_is_a_miss_and_heals(scene: Scene, changes: dict[str, Any], offline: bool) -> None:
+def test_a_damaged_document_is_a_miss_and_heals(scene: Scene, changes: dict[str, Any]) -> None:
     scene.damage(**changes)
 
-    assert scene.recall(offline=offline) is None
+    assert scene.recall() is None
     [warning] = scene.cache.warnings()
     assert warning.startswith(f"`resolutions-v0/ab/{KEY}.json` in the cache is not used: ")
 
     scene.remember()
-    assert scene.recall() == PINS
-    assert scene.cache.warnings() == []
+    assert scene.recall() == REMEMBERED
 
 
 def test_keys_of_other_releases_do_not_disturb(scene: Scene) -> None:
-    scene.damage(distributions=[{**WHOLE, "later": 1}], later=1)
+    scene.damage(later=1)
 
-    assert scene.recall() == [Pin(**WHOLE)]
-    assert scene.cache.warnings() == []
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"\x00" * 100, b'{"check": "00000000",\n}'])
-def test_damaged_bytes_are_a_miss(scene: Scene, data: bytes) -> None:
-    scene.remember()
-    scene.path.write_bytes(data)
-
-    assert scene.recall() is None
-    assert len(scene.cache.warnings()) == 1
+    assert scene.recall() == REMEMBERED
 
 
 @pytest.mark.timeout(20)
@@ -244,7 +166,7 @@ def test_foreign_thing_in_its_place(scene: Scene, tmp_path: Path, foreign: Any) 
 
     assert scene.recall() is None
     scene.remember()
-    assert scene.recall() == PINS
+    assert scene.recall() == REMEMBERED
     assert outside.is_file()
 
 

@@ -210,19 +210,17 @@ class Database(Line):
         from felloe.installation.environments import Environments
         from felloe.resolution.remembered import Resolutions
 
-        config = self.config
-        refresh = config.refresh or bool(config.refresh_packages)
         workshop = Workshop(
             run=self._run,
             archives=self._archives,
             history=History(self._layout, self._store, self._report),
             environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
-            resolutions=Resolutions(self._layout, self._store, self._clock, offline=config.offline, refresh=refresh),
+            resolutions=Resolutions(self._layout, self._store),
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
             report=self._report,
             clock=self._clock,
         )
-        return Builder(workshop, config.building)
+        return Builder(workshop, self.config.building)
 
     async def _know_interpreter(self) -> None:
         """Has `interpreter` answer at once from now on: what it may wait for, it waits for on a thread."""

@@ -26,7 +26,7 @@ from felloe.values import Dist, Interpreter, Json, Metadata, Request, Wheel
 
 if TYPE_CHECKING:
     from felloe.build.builder import Builder
-    from felloe.resolution.remembered import Pin
+    from felloe.resolution.remembered import Remembered
 
 __all__ = ["Asked", "Done", "Offer", "Requirements", "SdistBuilds"]
 
@@ -194,45 +194,57 @@ class SdistBuilds:
 
         workshop = self._made_builder().workshop
         key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources)
-        pins = workshop.resolutions.recall(key)
-        if pins is not None and (again := await _found_again(pins, lookup)) is not None:
+        remembered = workshop.resolutions.recall(key)
+        if remembered and (again := await _found_again(remembered, lookup)) is not None:
             return again
         dists = await resolve(
             requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
         )
-        if not lookup.went_past_names:
-            workshop.resolutions.remember(key, dists)
+        if lookup.is_repeatable:
+            workshop.resolutions.remember(key, lookup.listings, dists)
         return dists
 
 
-async def _found_again(pins: Sequence[Pin], lookup: _Lookup) -> Sequence[Dist] | None:
-    found = []
-    for pin in pins:
+async def _found_again(remembered: Remembered, lookup: _Lookup) -> Sequence[Dist] | None:
+    """None where anything is not listed as it was: resolving again tells what is right, or what is wrong."""
+    from felloe.resolution.remembered import listing_digest
+
+    files: dict[tuple[str, str], Dist] = {}
+    for name, digest in remembered.listings.items():
         try:
-            listed = await lookup.find(Request(text=pin.name, name=pin.name, specifier=SpecifierSet(), origin="build"))
+            listed = await lookup.find(Request(text=name, name=name, specifier=SpecifierSet(), origin="build"))
         except FelloeError:
-            return None  # resolving again tells what is wrong
-        same = next((dist for dist in listed if pin.is_of(dist)), None)
-        if same is None:
             return None
-        found.append(same)
-    return found
+        if listing_digest(listed) != digest:
+            return None
+        files |= {(name, dist.filename): dist for dist in listed}
+    return [files[pin] for pin in remembered.chosen] if files.keys() >= set(remembered.chosen) else None
 
 
 class _Lookup:
     """Implements `felloe.resolution.resolve.Lookup` by the line.
 
-    `went_past_names` says that a direct reference was followed: its name must not be looked up anywhere else.
+    `listings` are what was found by name. `is_repeatable` says that these are all that was looked up: nothing was
+    missing, and no direct reference was followed, whose name must not be looked up anywhere else.
     """
 
     def __init__(self, line: Requirements, stack: Stack) -> None:
         self._line = line
         self._stack = stack
-        self.went_past_names = False
+        self.listings: dict[str, Sequence[Dist]] = {}
+        self.is_repeatable = True
 
     async def find(self, request: Request) -> Sequence[Dist]:
-        self.went_past_names |= request.url is not None or request.path is not None
-        return await self._line.find(request)
+        try:
+            found = await self._line.find(request)
+        except FelloeError:
+            self.is_repeatable = False
+            raise
+        if request.name and request.url is None and request.path is None:
+            self.listings[request.name] = found
+        else:
+            self.is_repeatable = False
+        return found
 
     async def metadata(self, dist: Dist) -> Metadata:
         return await self._line.metadata_for(dist, self._stack)
@@ -243,12 +255,15 @@ def _build_id(asked: Asked, record: Record) -> str:
 
 
 def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
-    """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
+    """What is said of the requests holds for their build requirements, but for what would make each a build of all.
+
+    What may not be built is not selected where there is a wheel of another version.
+    """
     return evolve(
         policy,
         constraints=building.build_constraints,
         no_binary=policy.no_binary - {ALL},
-        only_binary=policy.only_binary - {ALL},
+        only_binary=(policy.only_binary - {ALL}) | building.no_build,
         require_hashes=False,
         prereleases=None,
     )

@@ -26,12 +26,24 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
 
-__all__ = ["TIME_LIMIT", "Remembered", "describe", "from_json", "identity", "key_of", "locate", "query", "to_json"]
+__all__ = [
+    "TIME_LIMIT",
+    "Remembered",
+    "describe",
+    "from_json",
+    "identity",
+    "key_of",
+    "lasting_markers",
+    "locate",
+    "query",
+    "to_json",
+]
 
 TIME_LIMIT = 30.0  # seconds
 MAX_ANSWER_BYTES = 1024 * 1024
 OLDEST = (3, 6)  # the system's Python of Linux distributions that are still maintained
 
+VOLATILE = frozenset({"platform_release", "platform_version"})
 _IN_ENVIRONMENT = ("Scripts/python.exe", "python.exe") if os.name == "nt" else ("bin/python", "bin/python3")
 _ENVIRONMENTS = ("VIRTUAL_ENV", "CONDA_PREFIX")  # variables; the first that is set names the active environment
 _GIVE_ONE = "give the path of a Python {}.{} or newer, or of an environment, with `--python`".format(*OLDEST)
@@ -145,6 +157,11 @@ def _naming(variable: str | None) -> Iterator[None]:
         if variable is not None:
             error.hint += f", or correct `{variable}`, which led here"
         raise
+
+
+def lasting_markers(interpreter: Interpreter) -> dict[str, str]:
+    """Its marker values (PEP 508) without those that an update of the machine's kernel may change."""
+    return {name: value for name, value in interpreter.markers.items() if name not in VOLATILE}
 
 
 # Which one

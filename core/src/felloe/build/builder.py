@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Builder", "Supply", "Workshop"]
 
+OLDEST_PYTHON = (3, 8)
 MOST_LINES = 12  # of a backend's output, in an error
 
 
@@ -105,6 +106,7 @@ class Builder:
         Raises BuildError, and what `supply` raises.
         """
         await work()
+        _refuse_old_python(job)
         _refuse_cycle(job)
         with self._site_folder() as folder:
             site = await self._unpacked(job, folder)
@@ -168,6 +170,8 @@ class Builder:
         """
         job = site.job
         async with self._token(), AsyncExitStack() as held:
+            if (known := await self._done_meanwhile(job)) is not None:
+                return known, ()
             async with self._logging(site), running_backend(self._process(site, equipped)) as backend:
                 extra = () if is_last else await self._wanted_besides(job, equipped, backend)
                 if extra:
@@ -306,6 +310,17 @@ def _project_folder(top: Path, job: BuildJob) -> Path:
 
 def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:
     return Build(build=job.build, fingerprint=job.fingerprint, goal=goal, rung=goal, metadata=metadata)
+
+
+def _refuse_old_python(job: BuildJob) -> None:
+    """Raises BuildError where `worker.py` does not run on it."""
+    major, minor, *_ = job.interpreter.version.split(".")
+    if (int(major), int(minor)) < OLDEST_PYTHON:
+        raise BuildError(
+            f"{job.what} cannot be built for Python {job.interpreter.version}: builds need 3.8 or newer",
+            hint="choose a version that has a wheel for it, or another Python",
+            code="python-too-old",
+        )
 
 
 def _refuse_cycle(job: BuildJob) -> None:

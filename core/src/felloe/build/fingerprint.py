@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from felloe.errors import FelloeError
+from felloe.interpreter import lasting_markers
+from felloe.request import parse_pep508
+
 if TYPE_CHECKING:
     from felloe.build.record import Build
     from felloe.values import Interpreter, Json
@@ -31,8 +35,6 @@ TOOLCHAIN = frozenset(
 )
 # fmt: on
 TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
-# Marker variables (PEP 508) that a restart of the machine or an update of its kernel may change.
-VOLATILE = frozenset({"platform_release", "platform_version"})
 
 
 @frozen(kw_only=True)
@@ -56,12 +58,15 @@ def fingerprint_of(
     environ: Mapping[str, str],
 ) -> Fingerprint:
     """Of a build with these config settings, build constraints and interpreter, under these variables."""
-    markers = {name: value for name, value in interpreter.markers.items() if name not in VOLATILE}
     # Without isolation, what is installed beside the interpreter takes part: it counts as that one alone.
     where = "" if isolation else str(interpreter.path)
     return Fingerprint(
-        settings=_digest({"settings": dict(settings), "constraints": sorted(constraints), "environment": where}),
-        interpreter=_digest({"markers": markers, "tag": interpreter.tags[0] if interpreter.tags else ""}),
+        settings=_digest(
+            {"settings": dict(settings), "constraints": sorted(map(_normal, constraints)), "environment": where}
+        ),
+        interpreter=_digest(
+            {"markers": lasting_markers(interpreter), "tag": interpreter.tags[0] if interpreter.tags else ""}
+        ),
         toolchain=_digest({name: value for name, value in environ.items() if _is_toolchain(name)}),
     )
 
@@ -89,6 +94,14 @@ def fits(wheel: str, interpreter: Interpreter) -> bool:
     pythons, abis, platforms = (part.split(".") for part in wheel.removesuffix(".whl").rsplit("-", 3)[1:])
     supported = frozenset(interpreter.tags)
     return any(f"{p}-{a}-{s}" in supported for p in pythons for a in abis for s in platforms)
+
+
+def _normal(constraint: str) -> str:
+    """However it is written. What cannot be read is refused where it is used."""
+    try:
+        return str(parse_pep508(constraint))
+    except FelloeError:
+        return constraint
 
 
 def _is_toolchain(name: str) -> bool:

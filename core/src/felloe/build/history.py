@@ -12,6 +12,7 @@ from felloe.cache.locks import hold
 from felloe.cache.root import writing
 from felloe.cache.store import Store
 from felloe.progress import Event
+from felloe.request import redacted
 from felloe.values import Json
 
 __all__ = ["History"]
@@ -45,9 +46,10 @@ class History:
         self._store.write_document(self._layout.builds(build.build), {"builds": list(documents)})
 
     def keep_log(self, log: Path, build: str, key: str) -> Path:
-        """Moves `log` (in scratch) to where it stays. Raises CacheError."""
+        """Moves `log` (in scratch) to where it stays, without what may be a secret in it. Raises CacheError."""
         path = self._layout.build_log(build, key)
         with writing(self._layout.root):
+            _redact(log)
             self._store.place(log, path)
         return path
 
@@ -55,3 +57,11 @@ class History:
         document = self._store.read_document(self._layout.builds(build)) or {}
         documents = document.get("builds")
         return [each for each in documents if isinstance(each, dict)] if isinstance(documents, list) else []
+
+
+def _redact(log: Path) -> None:
+    """Proxies have passwords too, and a backend may print its environment."""
+    text = log.read_text("utf-8", "backslashreplace")
+    if "://" in text:
+        lines = (redacted(line) if "://" in line else line for line in text.splitlines(keepends=True))
+        log.write_text("".join(lines), "utf-8")

@@ -28,25 +28,10 @@ Goal = Literal["prepare", "wheel"]
 
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 LEGACY_REQUIRES = ("setuptools>=40.8.0",)
-# What would make a backend see more than its own environment, and what is meant for us alone.
-LEFT_OUT = frozenset(
-    {
-        "PYTHONHOME",
-        "PYTHONPATH",
-        "PYTHONSTARTUP",
-        "PYTHONUSERBASE",
-        "PYTHONEXECUTABLE",
-        "PYTHONSAFEPATH",
-        "VIRTUAL_ENV",
-        "CONDA_PREFIX",
-        "__PYVENV_LAUNCHER__",
-    }
-)
-SECRET_PREFIXES = ("FELLOE_INDEX_", "UV_INDEX_")
-# Texts with URLs, which may have a password in them.
-SECRET_NAMES = frozenset({"UV_DEFAULT_INDEX", "UV_INDEX"}).union(
-    f"{tool}_{name}" for tool in ("FELLOE", "UV", "PIP") for name in ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS")
-)
+# What would lead a backend out of its own environment or change how its Python works; what is meant for us, pip and uv
+# alone, which may be addresses with passwords.
+LEFT_OUT = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"})
+LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
 
 
 @frozen(kw_only=True)
@@ -130,7 +115,7 @@ def process_environ(environ: Mapping[str, str], *, scripts: Path, temporary: Pat
     kept = {
         name: value
         for name, value in environ.items()
-        if name not in LEFT_OUT | SECRET_NAMES and not name.startswith(SECRET_PREFIXES)
+        if name not in LEFT_OUT and not name.startswith(LEFT_OUT_PREFIXES)
     }
     path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
     folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))

@@ -12,6 +12,8 @@ from felloe.build.plan import Goal
 from felloe.record import Record, metadata_of
 from felloe.values import Json, Metadata, Rung
 
+LONGEST_NAME = 250  # bytes: more than a file system takes, with something behind it
+
 __all__ = ["Build", "builds_in", "with_build"]
 
 
@@ -42,7 +44,7 @@ class Build:
         """`data` is that of the record which the document is in. Raises ValueError where it is not one of ours."""
         try:
             return _from_json(document, data)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"the record of a build cannot be read: {error!r}") from error
 
     def to_json(self) -> dict[str, Json]:
@@ -137,6 +139,6 @@ def _one_of(value: object, *choices: str) -> Any:
 
 def _wheel_name(value: object) -> str:
     name = _text(value)
-    if not name.endswith(".whl") or name.count("-") < 4 or "/" in name:
+    if not name.endswith(".whl") or name.count("-") < 4 or "/" in name or len(name.encode()) > LONGEST_NAME:
         raise ValueError(f"{name!r} is not the name of a wheel")
     return name
