@@ -45,7 +45,7 @@ class AsHtml(PyPI):
     @hookimpl
     async def find(self, request: Request, ctx: Context) -> Sequence[Dist]:
         name = str(request.name)
-        page = await ctx.http.get(self.index_url().as_directory().join(f"{name}/"), accept="text/html")
+        page = await ctx.http.get(self.index_url(ctx).as_directory().join(f"{name}/"), accept="text/html")
         assert page.headers["content-type"].startswith("text/html")
         return [dist for file in parse_page(page, name) if (dist := dist_of(file, name, self.name))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
 from felloe.command import Bounds, run_command
-from felloe.errors import OfflineError
+from felloe.errors import CacheError, OfflineError
 from felloe.flights import Memory
 from felloe.hashing import check_digests
 from felloe.net.download import Downloads
@@ -204,4 +204,5 @@ class ItemMemo:
 
     def set(self, value: Json) -> None:
         must_not_step()
-        self._store.write_document(self._path, {"value": value})
+        with suppress(CacheError):  # where it cannot be written it is lost, as at any time
+            self._store.write_document(self._path, {"value": value})

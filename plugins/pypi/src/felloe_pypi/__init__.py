@@ -117,12 +117,12 @@ class SimpleIndex:
 
     # -- for subclasses and the hooks above
 
-    def index_url(self) -> Url:
+    def index_url(self, ctx: Context) -> Url:  # noqa: ARG002  # for those that have to find out
         """The address of the index, without the project."""
         return cast(Url, self.url)
 
     async def _project_files(self, project: str, ctx: Context) -> Sequence[File]:
-        index = self.index_url().as_directory()
+        index = self.index_url(ctx).as_directory()
         page = await self._page(index.with_suffix(f"{project}/"), index, project, ctx)  # which keeps the query
         return parse_page(page, project)
 
@@ -189,12 +189,26 @@ class PyPI(SimpleIndex):
     def address(self) -> str:
         return ""
 
-    def index_url(self) -> Url:
-        from urllib.parse import urljoin
+    def index_url(self, ctx: Context) -> Url:
+        """The published one is remembered: to import it costs more than all that a warm run does."""
+        if self.url is not None:
+            return self.url
+        memo = ctx.memo("address")
+        known = memo.get()
+        if isinstance(known, str):
+            return Url(known)
+        address = _published_address()
+        memo.set(address)
+        return Url(address)
 
-        from distlib.index import DEFAULT_INDEX
 
-        return self.url or Url(urljoin(DEFAULT_INDEX, "simple/"))
+def _published_address() -> str:
+    from urllib.parse import urljoin
+
+    from distlib.index import DEFAULT_INDEX
+
+    address: str = urljoin(DEFAULT_INDEX, "simple/")
+    return address
 
 
 async def _read(sidecar: Url, hashes: Mapping[str, str] | None, ctx: Context) -> bytes | None:
