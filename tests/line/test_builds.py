@@ -432,7 +432,11 @@ async def test_without_isolation_the_interpreter_itself_builds(scene: Scene) -> 
 
     await scene.wheel(building=Building(no_build_isolation=True), python=Path(sys.executable))
     assert scene.hooks() == ["acme get_requires", "acme wheel"]
-    assert scene.record["builds"][0]["requirements"] == {}
+
+    # What is installed there may be another thing by now.
+    await scene.wheel(building=Building(no_build_isolation=True), python=Path(sys.executable))
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert scene.record["builds"] == []
 
 
 async def test_a_failing_build_tells_its_last_lines_and_its_log(scene: Scene) -> None:

@@ -280,9 +280,7 @@ def test_a_backend_is_led_to_no_other_environment(name: str) -> None:
     assert environ_of(**{name: "/elsewhere"}) == OURS
 
 
-@pytest.mark.parametrize(
-    "name", ["HOME", "LANG", "CC", "CFLAGS", "HTTPS_PROXY", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH"]
-)
+@pytest.mark.parametrize("name", ["HOME", "LANG", "CC", "CFLAGS", "HTTPS_PROXY", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH"])
 def test_a_backend_sees_all_else(name: str) -> None:
     assert environ_of(**{name: "any"}) == {**OURS, name: "any"}
 

@@ -22,7 +22,6 @@ INTERPRETER = Interpreter(
 INPUTS: dict[str, Any] = {
     "settings": {"speed": "fast", "flags": ["a", "b"]},
     "constraints": ("setuptools<70", "wheel"),
-    "isolation": True,
     "interpreter": INTERPRETER,
     "environ": {"CC": "gcc", "HOME": "/home/me"},
 }
@@ -53,7 +52,6 @@ CHANGES = [
     ({"settings": {**INPUTS["settings"], "flags": "\ud800"}}, "settings"),
     ({"constraints": ()}, "settings"),
     ({"constraints": ("setuptools<71", "wheel")}, "settings"),
-    ({"isolation": False}, "settings"),
     (markers(python_full_version="3.11.8"), "interpreter"),
     (markers(sys_platform="darwin"), "interpreter"),
     (tags("cp311-cp311-musllinux_1_2_x86_64", *INTERPRETER.tags[1:]), "interpreter"),
@@ -98,13 +96,6 @@ def test_no_two_changes_are_alike() -> None:
 )
 def test_what_changes_nothing(change: dict[str, Any]) -> None:
     assert fingerprint(**change) == fingerprint()
-
-
-def test_without_isolation_it_is_of_one_interpreter() -> None:
-    other = {"interpreter": evolve(INTERPRETER, path=Path("/elsewhere/python"))}
-
-    here, there = fingerprint(isolation=False), fingerprint(isolation=False, **other)
-    assert [name for name in here if here[name] != there[name]] == ["settings"]
 
 
 def test_digests_are_hex() -> None:

@@ -81,6 +81,11 @@ class SdistBuilds:
         self._builder: Builder | None = None
         self._flights = Flights()
 
+    @property
+    def are_kept(self) -> bool:
+        """Without isolation, what is installed takes part in a build, and nobody knows when it changes."""
+        return not self._building.no_build_isolation
+
     def known(self, asked: Asked, record: Record) -> Build | None:
         """The newest build in the record that serves. Does no I/O."""
         return self._serving(builds_in(record), asked, record) if record.builds else None
@@ -114,6 +119,8 @@ class SdistBuilds:
     # -- the steps
 
     def _serving(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
+        if not self.are_kept:
+            return None
         build, wanted = _build_id(asked, record), self._fingerprint(asked)
         is_static = record.static is not None and proves(record.static)
         needs_wheel = asked.goal == "wheel"
@@ -158,7 +165,6 @@ class SdistBuilds:
         return fingerprint_of(
             settings=self._settings(asked),
             constraints=self._building.build_constraints,
-            isolation=not self._building.no_build_isolation,
             interpreter=asked.interpreter,
             environ=os.environ,
         )

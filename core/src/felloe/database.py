@@ -294,6 +294,8 @@ class Line:
             return fetched.path if fetched else None
 
         build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self, offer)
+        if not self._parts.builds.are_kept:
+            return brought.record, build, is_new
         kind, entry = at.source.kind.name, brought.record.entry
         record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
         return record, build, is_new

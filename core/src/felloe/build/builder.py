@@ -222,7 +222,8 @@ class Builder:
             seconds=round(seconds, 3),
             log=_log_key(site.job),
         )
-        self.workshop.history.add(build)
+        if not self._building.no_build_isolation:
+            self.workshop.history.add(build)
         return build
 
     async def _taken(self, job: BuildJob, wheel: Path, folder: Path) -> Build:
@@ -238,6 +239,8 @@ class Builder:
 
     async def _done_meanwhile(self, job: BuildJob) -> Build | None:
         """By another process or task that held the lock before us."""
+        if self._building.no_build_isolation:
+            return None
         for build in self.builds(job.build):
             needs_wheel = job.goal == "wheel"
             is_served = serves(build, job.fingerprint, job.interpreter, needs_wheel=needs_wheel, is_static=False)

@@ -53,17 +53,12 @@ def fingerprint_of(
     *,
     settings: Mapping[str, Json],
     constraints: tuple[str, ...],
-    isolation: bool,
     interpreter: Interpreter,
     environ: Mapping[str, str],
 ) -> Fingerprint:
     """Of a build with these config settings, build constraints and interpreter, under these variables."""
-    # Without isolation, what is installed beside the interpreter takes part: it counts as that one alone.
-    where = "" if isolation else str(interpreter.path)
     return Fingerprint(
-        settings=_digest(
-            {"settings": dict(settings), "constraints": sorted(map(_normal, constraints)), "environment": where}
-        ),
+        settings=_digest({"settings": dict(settings), "constraints": sorted(map(_normal, constraints))}),
         interpreter=_digest(
             {"markers": lasting_markers(interpreter), "tag": interpreter.tags[0] if interpreter.tags else ""}
         ),
