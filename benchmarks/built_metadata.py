@@ -13,8 +13,6 @@ minutes.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -22,8 +20,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attrs import asdict, evolve
-from metadata_oracle import SAME, Row, compared, table
+from attrs import evolve
+from metadata_oracle import Row, arguments, compared, show
 
 from felloe import BlockingDatabase, Config, Outcome
 from felloe.net.archive import unpack
@@ -81,18 +79,9 @@ BUILT = frozenset({"prepare", "wheel"})
 
 
 def main() -> int:
-    options = arguments()
+    options = arguments("Compares felloe's metadata of built sdists with those of `build`.")
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare_all(options.projects or PROJECTS, Path(folder))
-    print(json.dumps({"schema": 1, "rows": [asdict(row) for row in rows]}, indent=2) if options.json else table(rows))
-    return int(any(row.verdict != SAME for row in rows))
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares felloe's metadata of built sdists with those of `build`.")
-    parser.add_argument("projects", nargs="*", metavar="NAME==VERSION")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    return parser.parse_args()
+        return show(compare_all(options.projects or PROJECTS, Path(folder)), as_json=options.json)
 
 
 def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:

@@ -7,13 +7,15 @@ called for in the same environments of a grid (versions of Python, platforms, ma
 
 from __future__ import annotations
 
+import argparse
+import json
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 from build import BuildBackendException, BuildException
 from build.util import project_wheel_metadata
 from packaging.markers import Marker
@@ -24,7 +26,7 @@ from packaging.version import Version
 
 from felloe import Answer, Metadata, Wheel
 
-__all__ = ["SAME", "Row", "compared", "table"]
+__all__ = ["Row", "arguments", "compared", "show"]
 
 SAME = "same"
 
@@ -185,7 +187,21 @@ def environments(extras: Iterable[str]) -> Iterator[dict[str, str]]:
         }
 
 
-# For people
+# The command line
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """`projects` (none for those of the script) and `json`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("projects", nargs="*", metavar="NAME==VERSION")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser.parse_args()
+
+
+def show(rows: Sequence[Row], *, as_json: bool) -> int:
+    """Prints the rows; the exit code: 1 where one is not the same."""
+    print(json.dumps({"schema": 1, "rows": [asdict(row) for row in rows]}, indent=2) if as_json else table(rows))
+    return int(any(row.verdict != SAME for row in rows))
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -13,8 +13,6 @@ Exits 1 where an answer differs or could not be had. Needs `felloe`, `build`, an
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import tempfile
@@ -25,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve
-from metadata_oracle import SAME, Row, compared, table
+from attrs import evolve
+from metadata_oracle import Row, arguments, compared, show
 
 from felloe import BlockingDatabase, Config, Outcome
 from felloe.net.archive import unpack
@@ -74,18 +72,9 @@ BUILDS_AT_ONCE = 2
 
 
 def main() -> int:
-    options = arguments()
+    options = arguments("Compares felloe's static metadata with those of build backends.")
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare_all(options.projects or PROJECTS, Path(folder))
-    print(json.dumps({"schema": 1, "rows": [asdict(row) for row in rows]}, indent=2) if options.json else table(rows))
-    return int(any(row.verdict != SAME for row in rows))
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares felloe's static metadata with those of build backends.")
-    parser.add_argument("projects", nargs="*", metavar="NAME==VERSION")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    return parser.parse_args()
+        return show(compare_all(options.projects or PROJECTS, Path(folder)), as_json=options.json)
 
 
 def compare_all(projects: Sequence[str], folder: Path) -> list[Row]:
