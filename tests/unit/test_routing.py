@@ -172,7 +172,8 @@ def test_an_ambiguity_that_no_pin_settles(ask: Ask, text: str) -> None:
     with pytest.raises(AmbiguousSourceError) as raised:
         ask(text, {"a": SCHEME, "c": SCHEME})
 
-    assert raised.value.hint == "uninstall one of them, or set FELLOE_DISABLE=kind-a"
+    hint = "uninstall one of them, or do without all sources of kind `kind-a`: FELLOE_DISABLE=kind-a"
+    assert raised.value.hint == hint
 
 
 def test_a_broken_source_is_named(ask: Ask) -> None:
