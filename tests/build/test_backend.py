@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -109,7 +111,7 @@ async def test_a_backend_sees_its_environment_and_nothing_of_ours(tmp_path: Path
     code = requires("""
 import importlib.util
 ours = [name for name in ("hints", "worker", "fingerprint", "plan") if importlib.util.find_spec(name)]
-return [sys.stdin.read(), sys.path[0], *sorted(os.environ), *ours]
+return [sys.stdin.read(), sys.path[0], *sorted(os.environ), *ours, *{"ctypes"} & {*sys.modules}]
 """)
     project = Project(tmp_path, code)
     environ = {"PIDS": str(tmp_path), "ACME": "1", "LC_CTYPE": "C.UTF-8"}
@@ -284,6 +286,21 @@ async def test_nothing_is_left_open(tmp_path: Path, how: str) -> None:
     assert (open_files(), len(anyio.get_running_tasks())) == before
     assert not any(map(is_running, project.pids))
     assert len(project.pids) == (0 if how == "not started" else 4) or how in {"late", "cancelled"}
+
+
+def test_the_children_of_a_process() -> None:
+    """Also those of its other threads, and such as have ended; on kernels that do not list them, from all processes."""
+    with ThreadPoolExecutor(1) as thread:
+        ended = subprocess.Popen([sys.executable, "-c", "pass"])
+        running = thread.submit(subprocess.Popen, ["sleep", "100"]).result()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+
+        children = worker._children(os.getpid())
+        by_parent = worker._children_by_parent(os.getpid())
+        running.kill()
+
+    assert {ended.pid, running.pid} <= set(children) == set(by_parent)
+    assert (ended.wait(), running.wait()) == (0, -signal.SIGKILL)
 
 
 def open_files() -> int:

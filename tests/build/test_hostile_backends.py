@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -273,9 +274,37 @@ async def test_a_thread_that_stays(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10
 
 
+# What it leaves. `STAY` notes its process and stays; `CHAIN` is a new process all the time, and holds the file `chain`.
+
+STAY = """
+import os, sys, time
+open(os.path.join(sys.argv[1], "pids", str(os.getpid())), "w").close()
+time.sleep(100)
+"""
+CHAIN = """
+import fcntl, os, sys, time
+file = open(os.path.join(sys.argv[1], "chain"), "w")
+fcntl.flock(file, fcntl.LOCK_SH)
+open(os.path.join(sys.argv[1], "pids", str(os.getpid())), "w").close()
+end = time.monotonic() + 15
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+"""
+COMMANDS = "".join(
+    f"{name} = [sys.executable, '-c', {code!r}, os.path.dirname(os.environ['PIDS'])]\n"
+    for name, code in [("STAY", STAY), ("CHAIN", CHAIN)]
+)
+WITHOUT_MARK = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execve(sys.executable, COMMAND, {})
+    os._exit(0)
+"""
 LEAVE = {
-    "child": "subprocess.Popen([sys.executable, '-c', STAY])",
-    "session": "subprocess.Popen([sys.executable, '-c', STAY], start_new_session=True)",
+    "child": "subprocess.Popen(STAY)",
+    "session": "subprocess.Popen(STAY, start_new_session=True)",
     "daemon": """
 if os.fork() == 0:
     os.setsid()
@@ -294,13 +323,11 @@ if os.fork() == 0:
             os._exit(0)
     time.sleep(100)
 """,
+    "without mark": WITHOUT_MARK.replace("COMMAND", "STAY"),
+    "chain": WITHOUT_MARK.replace("COMMAND", "CHAIN"),
 }
-STAY = """
-import os, time
-open(os.path.join(os.environ["PIDS"], str(os.getpid())), "w").close()
-time.sleep(100)
-"""
 WAIT = "\nwhile not os.listdir(os.environ['PIDS']): time.sleep(0.01)\n"
+STOP_PARENT = "os.kill(os.getppid(), signal.SIGSTOP)"
 
 
 @pytest.mark.parametrize(
@@ -312,20 +339,52 @@ WAIT = "\nwhile not os.listdir(os.environ['PIDS']): time.sleep(0.01)\n"
         ("daemon", "os._exit(1)"),
         ("daemon", "time.sleep(100)"),
         ("forking", "return []"),
+        ("without mark", "return []"),
+        ("without mark", "raise ValueError"),
+        ("without mark", "os._exit(1)"),
+        ("without mark", "time.sleep(100)"),
+        ("without mark", f"{STOP_PARENT}; raise ValueError"),
+        ("without mark", f"{STOP_PARENT}; time.sleep(100)"),
+        ("chain", "return []"),
+        ("chain", "raise ValueError"),
+        ("chain", "os._exit(1)"),
     ],
 )
 async def test_no_process_is_left(tmp_path: Path, how: str, end: str) -> None:
-    project = Project(tmp_path, f"STAY = {STAY!r}\n" + hook(REQUIRES, LEAVE[how] + WAIT + end))
+    project = Project(tmp_path, COMMANDS + hook(REQUIRES, LEAVE[how] + WAIT + end))
 
     with nullcontext() if "return" in end else pytest.raises(BuildError):
-        await requires(project, timeout=0.5 if "sleep" in end else 60.0)
+        await requires(project, timeout=1.0 if "sleep" in end else 60.0)
 
-    assert project.pids
-    assert not any(map(is_running, project.pids))
+    assert_none_is_left(project)
 
 
-async def test_cancellation_leaves_no_process(tmp_path: Path) -> None:
-    project = Project(tmp_path, f"STAY = {STAY!r}\n" + hook(REQUIRES, LEAVE["daemon"] + "time.sleep(100)"))
+async def test_an_import_leaves_no_process(tmp_path: Path) -> None:
+    """Not even where a worker takes its time until it gets what is left."""
+    project = Project(tmp_path, COMMANDS + LEAVE["without mark"] + hook(REQUIRES, WAIT + "return []"))
+    replace_ctypes(project, "import sys, time\ntime.sleep(0.2)\ndel sys.modules['ctypes'], sys.path[0]\nimport ctypes")
+
+    await requires(project)
+
+    assert_none_is_left(project)
+
+
+async def test_an_orphan_that_ended_is_gone(tmp_path: Path) -> None:
+    """Who stops a daemon waits for that."""
+    stop = """
+number = int(os.listdir(os.environ['PIDS'])[0])
+os.kill(number, signal.SIGKILL)
+while os.path.exists(f'/proc/{number}'): time.sleep(0.01)
+return []
+"""
+    project = Project(tmp_path, hook(REQUIRES, LEAVE["daemon"] + WAIT + stop))
+
+    assert await requires(project, timeout=10.0) == ()
+
+
+@pytest.mark.parametrize("how", ["daemon", "without mark"])
+async def test_cancellation_leaves_no_process(tmp_path: Path, how: str) -> None:
+    project = Project(tmp_path, COMMANDS + hook(REQUIRES, LEAVE[how] + "time.sleep(100)"))
 
     async with anyio.create_task_group() as group:
         group.start_soon(requires, project)
@@ -334,31 +393,62 @@ async def test_cancellation_leaves_no_process(tmp_path: Path) -> None:
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
 
-    assert not any(map(is_running, project.pids))
+    assert_none_is_left(project)
 
 
-def test_a_build_ends_when_felloe_is_killed(tmp_path: Path) -> None:
-    project = Project(tmp_path, hook(REQUIRES, "pid(os.getpid())\npid(os.getppid())\ntime.sleep(100)"))
+async def test_a_python_without_ctypes(tmp_path: Path) -> None:
+    """As it is on other systems: what keeps its environment is found."""
+    project = Project(tmp_path, COMMANDS + hook(REQUIRES, LEAVE["daemon"] + WAIT + "return []"))
+    replace_ctypes(project, "raise ImportError")
+
+    await requires(project)
+
+    assert_none_is_left(project)
+
+
+@pytest.mark.parametrize(
+    ("ways", "ctypes"), [(("child", "session", "daemon", "without mark"), True), (("child",), False)]
+)
+def test_a_build_ends_when_felloe_is_killed(tmp_path: Path, ways: tuple[str, ...], ctypes: bool) -> None:
+    leave = "\n".join(LEAVE[how] for how in ways)
+    project = Project(
+        tmp_path, COMMANDS + hook(REQUIRES, f"pid(os.getpid())\npid(os.getppid())\n{leave}\ntime.sleep(100)")
+    )
+    if not ctypes:
+        replace_ctypes(project, "raise ImportError")
     code = """
-import sys, anyio
+import json, sys, anyio
 from pathlib import Path
 from felloe.build.backend import BackendProcess, running_backend
-async def main(folder):
+async def main(folder, environ):
     process = BackendProcess(
         python=Path(sys.executable), source=folder / "source", backend="backend", backend_path=(".",),
-        environ={"PIDS": str(folder / "pids")}, log=folder / "log", timeout=100.0, what="demo",
+        environ=environ, log=folder / "log", timeout=100.0, what="demo",
     )
     async with running_backend(process) as backend:
         await backend.requires_for_wheel({})
-anyio.run(main, Path(sys.argv[1]))
+anyio.run(main, Path(sys.argv[1]), json.loads(sys.argv[2]))
 """
-    felloe = subprocess.Popen([sys.executable, "-c", code, tmp_path])
-    wait_until(lambda: len(project.pids) == 2)
+    felloe = subprocess.Popen([sys.executable, "-c", code, tmp_path, json.dumps(project.environ)])
+    wait_until(lambda: len(project.pids) == 2 + len(ways))
 
     felloe.send_signal(signal.SIGKILL)
     felloe.wait()
 
     wait_until(lambda: not any(map(is_running, project.pids)))
+
+
+def replace_ctypes(project: Project, code: str) -> None:
+    folder = project.new("path")
+    (folder / "ctypes.py").write_text(code)
+    project.environ["PYTHONPATH"] = str(folder)
+
+
+def assert_none_is_left(project: Project) -> None:
+    assert project.pids
+    assert not any(map(is_running, project.pids))
+    with (project.folder / "chain").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

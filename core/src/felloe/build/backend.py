@@ -1,8 +1,8 @@
 """The driver of build backends (PEP 517): hooks run in a process of the build environment, and nothing is believed.
 
 A backend is any program. It may hang, print without end, end its own process or its parent, leave others behind, and
-answer anything. So it has a session of its own, what it starts is marked by a variable, what it prints is counted, and
-what it says that it made is looked for.
+answer anything. So it has a session of its own, what it starts stays below its worker and is marked by a variable, what
+it prints is counted, and what it says that it made is looked for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from felloe.build.hints import hint_for
+from felloe.build.worker import kill_children
 from felloe.errors import BuildError
 from felloe.request import redacted
 from felloe.stepping import work
@@ -309,15 +310,28 @@ class _Worker:
             await self._until_end_or(anyio.sleep_forever)
 
     async def end(self) -> None:
-        """Kills all that is left: the session, and what left it."""
+        """Kills all that is left: below the worker, in its session, and what has the mark."""
         import anyio
 
+        with anyio.move_on_after(SWEEP_SECONDS):
+            await self._end_children()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with anyio.move_on_after(SWEEP_SECONDS):
             await _sweep(self._mark)
         await self._process.aclose()
         self.log.catch_up()
+
+    async def _end_children(self) -> None:
+        """Kills those of the worker until it ends, which it does when it has none; it gets what they leave."""
+        import anyio
+
+        pid = self._process.pid
+        while self._process.returncode is None and kill_children(pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGCONT)  # a backend may have stopped it
+            with anyio.move_on_after(SWEEP_DELAY):
+                await self._process.wait()
 
     async def _until_end_or(self, done: Callable[[], Awaitable[None]]) -> None:
         """Until the process ends or `done` returns; meanwhile, what is printed is logged."""

@@ -3,7 +3,8 @@
 A script: it knows nothing of felloe, and has to run on Python 3.8. Requests are lines of JSON on its standard input,
 answers are lines of JSON on its standard output; a backend gets neither, and all that it prints goes to standard error.
 
-The backend runs in a child of this process. So a backend that kills its parent kills this one, and never felloe.
+The backend runs in a child of this process. So a backend that kills its parent kills this one, and never felloe. On
+Linux, what the backend leaves becomes a child of this process, which kills it before it ends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO, NoReturn
 
 GRACE = 1.0  # seconds that a backend has to end by itself when nobody listens any more
+KILLING, KILLING_DELAY = 5.0, 0.001  # seconds that what is killed has to end, and between two looks
+PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 MOST_ANSWER = 2**20  # bytes
 MOST_TEXT = 2000  # characters of what an exception says
 
@@ -25,9 +28,13 @@ MOST_TEXT = 2000  # characters of what an exception says
 def main() -> None:
     _forget_own_folder()
     requests, answers, log = _take_streams()
+    waiting, ready = os.pipe()
     child = os.fork()
     if child:
-        _supervise(child, requests)
+        _supervise(child, requests, ready)
+    os.close(ready)
+    os.read(waiting, 1)  # until the parent closes it: what is started from now on is not lost
+    os.close(waiting)
     serve(os.fdopen(requests, "rb"), os.fdopen(answers, "wb"), os.fdopen(log, "wb"))
 
 
@@ -52,16 +59,52 @@ def _take_streams() -> tuple[int, int, int]:
 # The parent
 
 
-def _supervise(child: int, requests: int) -> NoReturn:
-    """Ends as the child does; a signal is told as shells tell it."""
+def _supervise(child: int, requests: int, ready: int) -> NoReturn:
+    """Ends as the child does; a signal is told as shells tell it. What the child leaves is killed before."""
     import _thread
 
-    _thread.start_new_thread(_end_all_without_felloe, (requests,))
-    _, status = os.waitpid(child, 0)
+    adopting = _adopt_orphans()
+    os.close(ready)
+    _thread.start_new_thread(_end_all_without_felloe, (requests,), {"adopting": adopting})
+    status = _wait_for(child)
+    _end_children()
     os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
 
-def _end_all_without_felloe(requests: int) -> None:
+def _adopt_orphans() -> bool:
+    """From now on, what loses its parent becomes a child of this process, in whatever session it is. Only on Linux.
+
+    https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
+    """
+    try:
+        import ctypes  # after the fork: what it costs is not in the backend's process
+
+        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except Exception:  # a Python may be made without
+        return False
+
+
+def _wait_for(child: int) -> int:
+    """How it ended. So may orphans meanwhile."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == child:
+            return status
+
+
+def _end_children() -> None:
+    """Kills until there are none. The children of what is killed become ours, so these are killed as well."""
+    import time
+
+    deadline = time.monotonic() + KILLING
+    with contextlib.suppress(ChildProcessError):  # there are no more
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                kill_children(os.getpid())
+                time.sleep(KILLING_DELAY)
+
+
+def _end_all_without_felloe(requests: int, *, adopting: bool) -> None:
     """Waits until nobody can send requests any more, which is so when felloe was killed, and kills what is left."""
     import select
     import signal
@@ -71,7 +114,47 @@ def _end_all_without_felloe(requests: int) -> None:
     waiting.register(requests, 0)  # no event but that the other end is closed
     waiting.poll()
     time.sleep(GRACE)
-    os.killpg(os.getpid(), signal.SIGKILL)
+    if not (adopting and kill_children(os.getpid())):  # else the backend ends, and the main thread kills what it leaves
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def kill_children(pid: int) -> bool:
+    """Kills the children of a process. Whether there were any, also such as ended before and are not yet waited for.
+
+    False where the system does not show them: only Linux does.
+    """
+    import signal
+
+    children = _children(pid)
+    for child in children:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
+    return bool(children)
+
+
+def _children(pid: int) -> list[int]:
+    folder = f"/proc/{pid}/task"
+    try:
+        return [int(child) for thread in os.listdir(folder) for child in _read(f"{folder}/{thread}/children").split()]
+    except OSError:  # some kernels are built without that
+        return _children_by_parent(pid)
+
+
+def _children_by_parent(pid: int) -> list[int]:
+    """From a look at all processes, which takes longer and may miss one that is just started."""
+    found = []
+    with contextlib.suppress(OSError):  # no Linux
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # ended since
+                # After the name, which may be anything in parentheses: the state and the parent (proc_pid_stat(5)).
+                if int(_read(f"/proc/{name}/stat").rpartition(b")")[2].split()[1]) == pid:
+                    found.append(int(name))
+    return found
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 # The child
