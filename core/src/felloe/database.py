@@ -257,7 +257,7 @@ class Line:
         known = await self._known(at, record)
         if known is None or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, known.rung)):
             return None
-        check_identity(known.metadata, name=at.dist.name, version=at.dist.version, what=at.what)
+        _check_identity(at, known.metadata)
         return known
 
     async def _known(self, at: Place, record: Record) -> Known | None:
@@ -270,7 +270,10 @@ class Line:
         """One that serves, as far as the record of the entry tells, under the hash rules."""
         if not record.builds or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, goal)):
             return None
-        return self._parts.builds.known(await self._asked(at, goal), record)
+        build = self._parts.builds.known(await self._asked(at, goal), record)
+        if build is not None:
+            _check_identity(at, build.metadata)
+        return build
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
         """The source's own way to METADATA; not under hash rules, which only whole bytes satisfy."""
@@ -288,12 +291,15 @@ class Line:
     ) -> tuple[Record, Build, bool]:
         """The record with a build that serves, the build, and whether it was done just now."""
         asked = evolve(await self._asked(at, goal), may_build=may_build)
+        if brought.record.static is not None:  # no code of a mislabelled project is run
+            _check_identity(at, brought.record.static)
 
         async def offer(job: BuildJob) -> Path | None:
             fetched = await dispatch.build(at.source, at.dist, job.interpreter, job.settings, at.ctx)
             return fetched.path if fetched else None
 
         build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self, offer)
+        _check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
         if not self._parts.builds.are_kept:
             return brought.record, build, is_new
         kind, entry = at.source.kind.name, brought.record.entry
@@ -319,6 +325,11 @@ class Line:
 
     def _tell(self, code: str, message: str) -> None:
         self._parts.services.report(Event(code=code, message=message))
+
+
+def _check_identity(at: Place, metadata: Metadata) -> None:
+    """Raises MetadataError where `metadata` are not of what was asked for."""
+    check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
 
 
 def _known_wheel(record: Record, dist: Dist) -> tuple[Metadata, Rung]:

@@ -14,7 +14,7 @@ from felloe.errors import ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
-from felloe.values import Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung
+from felloe.values import Dist, Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung
 
 __all__ = ["Entries"]
 
@@ -101,7 +101,7 @@ class Entries:
         if at.dist.kind == "wheel":
             found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
         else:
-            found = self._proven(at, await _read_sdist(path, at.dist.filename))
+            found = self._proven(at, await _read_sdist(path, at.dist))
         return await self._records.change(
             at.path, lambda old: _with_found(at, based_on(old, at.source.kind.name, entry), found)
         )
@@ -138,12 +138,16 @@ async def _read_wheel(path: Path, filename: str) -> bytes:
     return await run_sync(read_wheel_metadata, path, filename)
 
 
-async def _read_sdist(path: Path, filename: str) -> Mapping[str, bytes]:
+async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
+    """Those of the project itself, which need not be at the top."""
     from anyio.to_thread import run_sync
 
     from felloe.net.archive import read_sdist_members
 
-    return await run_sync(read_sdist_members, path, filename, STATIC_MEMBERS)
+    folder = f"{dist.subdirectory}/" if dist.subdirectory else ""
+    wanted = {folder + name: name for name in STATIC_MEMBERS}
+    members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted))
+    return {wanted[place]: content for place, content in members.items()}
 
 
 def _with_found(at: Place, record: Record, found: Found) -> Record:

@@ -268,8 +268,15 @@ def _opaque(etag: str) -> str:
 
 
 def _forbids_reuse(headers: Mapping[str, str]) -> bool:
-    """`no-cache`, also in its qualified form; a Pragma of old counts where there is no Cache-Control."""
-    return "no-cache" in _directives(headers.get("cache-control", headers.get("pragma", "")))
+    """`no-cache`, also in its qualified form; a Pragma of old counts where there is no Cache-Control.
+
+    `no-store` as well: of a distribution its validators are kept all the same.
+    """
+    return (
+        not _directives(headers.get("cache-control", headers.get("pragma", "")))
+        .keys()
+        .isdisjoint({"no-cache", "no-store"})
+    )
 
 
 def _lifetime(response: Response, fallback: float) -> float | None:

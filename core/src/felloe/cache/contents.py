@@ -42,8 +42,10 @@ class Item:
     @property
     def name(self) -> str:
         """The project, normalised; "" where neither metadata nor file name tell."""
-        known = [*self.record.data.values(), *([self.record.static] if self.record.static else [])]
-        written = next((str(each.fields["name"]) for each in known if "name" in each.fields), None)
+        static = [self.record.static] if self.record.static else []
+        known = [each.fields for each in (*self.record.data.values(), *static)]
+        prepared = [each for build in self.record.builds if isinstance(each := build.get("metadata"), dict)]
+        written = next((str(each["name"]) for each in (*known, *prepared) if "name" in each), None)
         return normalised(written or _project_in(self.filename))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -30,7 +31,7 @@ Save = Callable[["Response", Mapping[str, Any]], Awaitable[Fetched]]  # writes a
 UNCHANGED = frozenset({200, 304})
 # How servers say that they cannot give a part of a file.
 NO_RANGES = frozenset({200, 400, 405, 416, 501})
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 
 
 class Downloads:
@@ -67,6 +68,8 @@ class Downloads:
             stored = freshness.Response.from_json(entry.validators)
         except ValueError:
             return Stale(code="no-validators", evidence="nothing is known of the last response")
+        if stored.url not in {None, str(url)}:
+            newer_than = math.inf  # what is fresh is where the URL led to: whether it still does, its server knows
         match freshness.decide(stored, request_headers={}, now=self._clock(), newer_than=newer_than):
             case freshness.Usable():
                 return Fresh(validators=entry.validators)
@@ -110,7 +113,7 @@ class Downloads:
     ) -> Fresh | Stale:
         fetched = await self._get(url, target, {}, conditions)
         new = freshness.Response.from_json(fetched.validators)
-        if new.status == 304 and freshness.confirmed(stored, new):
+        if new.status == 304 and stored.url in {None, new.url} and freshness.confirmed(stored, new):
             return Fresh(validators=freshness.updated(stored, new).to_json())
         if new.status == 304:
             return Stale(code="not-confirmed", evidence="the server's 304 names other validators")
