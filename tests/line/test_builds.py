@@ -550,8 +550,20 @@ async def test_a_damaged_environment_is_made_again(scene: Scene, damage: str) ->
     assert await built_with(scene, "other") == "needed==1.0"
 
 
-async def test_no_build_takes_a_wheel_of_another_version_for_what_is_required(scene: Scene) -> None:
-    add_needed(scene, "1.0")
-    scene.add("needed", "2.0", code="version = '2.0'")
+async def test_settings_of_what_is_required_make_another_resolution(scene: Scene) -> None:
+    scene.index.add(make_wheel(scene.folder, Project("extra", "1.0"), files={"extra.py": ""}))
+    scene.add("needed", requires_dist="['extra'] if config_settings else []")
+    scene.add("one", requires=["needed"])
+    await scene.wheel("one")
+    scene.add("two", requires=["needed"], code="import extra")
 
-    assert await built_with(scene, "acme", building=Building(no_build=frozenset({"needed"}))) == "needed==1.0"
+    await scene.wheel("two", building=Building(config_settings_package={"needed": {"flag": "1"}}))
+
+
+async def test_no_build_of_what_is_required_names_the_option(scene: Scene) -> None:
+    scene.add("needed")
+    scene.add(requires=["needed"], code="import needed")
+    with pytest.raises(BuildNeededError, match="--no-build-package needed"):
+        await scene.wheel(building=Building(no_build=frozenset({"needed"})))
+    await scene.wheel("needed")
+    assert await scene.wheel(building=Building(no_build=frozenset({"needed"})))

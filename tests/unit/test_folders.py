@@ -145,7 +145,7 @@ async def test_what_was_changed_is_made_again(cache, damage):
     DAMAGES[damage](cache.place / "sub" / "file")
 
     assert cache.folders.find(cache.place) is None
-    assert cache.warnings()
+    assert bool(cache.warnings()) is (damage != "no seal")
     await cache.folders.made(cache.place, makes("made", calls))
     assert (cache.text(), calls) == ("made", ["made", "made"])
     assert cache.folders.find(cache.place) == cache.place

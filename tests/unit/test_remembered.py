@@ -189,6 +189,7 @@ INPUTS: dict[str, Any] = {
     "policy": POLICY,
     "interpreter": INTERPRETER,
     "sources": [("acme", "https://example.com/simple/"), ("pypi", "")],
+    "settings": {"acme": {"speed": "fast"}},
 }
 
 
@@ -201,6 +202,8 @@ def markers(**changes: str) -> Interpreter:
 
 
 CHANGES: list[dict[str, Any]] = [
+    {"settings": {}},
+    {"settings": {"acme": {"speed": "slow"}}},
     {"requirements": ()},
     {"requirements": ("setuptools>=40.8",)},
     {"requirements": ("setuptools>=40.9", "wheel")},

@@ -199,7 +199,8 @@ class SdistBuilds:
         from felloe.resolution.resolve import resolve
 
         workshop = self._made_builder().workshop
-        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources)
+        settings = self._building.config_settings_package
+        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources, settings)
         remembered = workshop.resolutions.recall(key)
         if remembered and (again := await _found_again(remembered, lookup)) is not None:
             return again
@@ -261,15 +262,12 @@ def _build_id(asked: Asked, record: Record) -> str:
 
 
 def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
-    """What is said of the requests holds for their build requirements, but for what would make each a build of all.
-
-    What may not be built is not selected where there is a wheel of another version.
-    """
+    """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
     return evolve(
         policy,
         constraints=building.build_constraints,
         no_binary=policy.no_binary - {ALL},
-        only_binary=(policy.only_binary - {ALL}) | building.no_build,
+        only_binary=policy.only_binary - {ALL},
         require_hashes=False,
         prereleases=None,
     )

@@ -26,7 +26,7 @@ from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
 from felloe.cache.run import Run
 from felloe.config import Building
-from felloe.errors import BuildError, BuildNeededError, FelloeError
+from felloe.errors import ArchiveError, BuildError, BuildNeededError, FelloeError
 from felloe.installation.environments import Environment, Environments
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
@@ -126,7 +126,11 @@ class Builder:
         await work()
         with self._site_folder() as folder:
             async with self.workshop.history.building(job.build):
-                build = evolve(await self._taken(job, wheel, folder), built=self._now())
+                try:
+                    build = evolve(await self._taken(job, wheel, folder), built=self._now())
+                except BuildError as error:
+                    hint = f"source `{job.dist.source}` gave it as built elsewhere: report it to its authors"
+                    raise BuildError(error.message, hint=hint, code=error.code) from error
                 self.workshop.history.add(build)
                 return build
 
@@ -161,7 +165,12 @@ class Builder:
         wheels = await supply(requirements)
         number = sum(1 for _ in site.folder.glob("environment-*"))
         into = site.new_folder(f"environment-{number}")
-        return _Equipped(environment=await self.workshop.environments.make(interpreter, wheels, into), wheels=wheels)
+        try:
+            environment = await self.workshop.environments.make(interpreter, wheels, into)
+        except (ArchiveError, BuildError) as error:
+            message = f"what {site.job.what} requires cannot be installed: {error.message}"
+            raise BuildError(message, hint=error.hint, code=error.code, **error.payload) from error
+        return _Equipped(environment=environment, wheels=wheels)
 
     async def _attempt(self, site: _Site, equipped: _Equipped, *, is_last: bool) -> tuple[Build | None, Sequence[str]]:
         """The build; or None, and what the backend wants besides.

@@ -46,9 +46,11 @@ class Folders:
             return None
         if not stat.S_ISDIR(mode):
             self._store.damaged(path, "it is not a folder")
-        elif self._store.read_document(_seal_of(path)) == {"seal": _seal(path)}:
+        elif (seal := self._store.read_document(_seal_of(path))) is None:
+            return None  # it is being put there, or whoever did that was killed
+        elif seal == {"seal": _seal(path)}:
             return path
-        elif any(path.iterdir()):
+        else:
             self._store.damaged(path, "it is not as it was made")
         return None
 
@@ -88,8 +90,9 @@ class Folders:
 
     def _take_away(self, path: Path) -> None:
         """What is there and is not as it was made. Raises OSError."""
-        if path.is_dir() and self._store.is_inside(path):
+        if path.is_dir() and not path.is_symlink() and self._store.is_inside(path):
             away = self._store.run.folder()
+            path.chmod(0o700)  # what is moved has to be writable itself
             path.rename(away / "damaged")
             self._store.run.remove(away)
 
@@ -114,7 +117,10 @@ def _seal(folder: Path) -> str:
     for place, folders, names in os.walk(folder):
         for name in (*names, *folders):
             path = f"{place}{os.sep}{name}"
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except OSError:  # somebody takes it away just now
+                continue
             if stat.S_ISDIR(status.st_mode):
                 continue
             files.append(f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}")

@@ -6,7 +6,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["remove_tree"]
@@ -68,7 +68,9 @@ def _moved(folder: str, top: str) -> str:
 
 
 def _make_mine(folder: str) -> None:
-    os.chmod(folder, ALL_MINE)  # noqa: PTH101
+    """As far as we may: what counts is whether it can be emptied then."""
+    with suppress(OSError):
+        os.chmod(folder, ALL_MINE)  # noqa: PTH101
 
 
 @contextmanager

@@ -95,11 +95,16 @@ def _text(value: object) -> str:
 
 
 def resolution_key(
-    requirements: Sequence[str], policy: Policy, interpreter: Interpreter, sources: Sequence[tuple[str, str]]
+    requirements: Sequence[str],
+    policy: Policy,
+    interpreter: Interpreter,
+    sources: Sequence[tuple[str, str]],
+    settings: Mapping[str, Json],
 ) -> str:
     """Hex over what a resolution depends on besides what is listed.
 
-    `sources` are names and addresses, in the order of asking.
+    `sources` are names and addresses, in the order of asking. `settings` are the config settings by project, with
+    which metadata may have to be built.
     """
     inputs = {
         "requirements": sorted(requirements),
@@ -110,5 +115,6 @@ def resolution_key(
         "markers": lasting_markers(interpreter),
         "tags": list(interpreter.tags),
         "sources": [list(source) for source in sources],
+        "settings": dict(settings),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()

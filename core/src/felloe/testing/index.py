@@ -645,7 +645,8 @@ class _Handler(BaseHTTPRequestHandler):
             for piece in pieces:
                 self.wfile.write(piece)
                 written += len(piece)
-                self.server.closing.wait(pause)
+                if self.server.closing.wait(pause) and pause:
+                    raise ConnectionAbortedError("the server ends")
             written += len(last)
         finally:
             self.server.record(replace(request, sent=max(written - len(head), 0)))

@@ -66,6 +66,8 @@ class SimpleIndex:
         self.projects = [normalised(pattern) for pattern in _list_of(settings, "projects", str)]
         self.missing = NOT_THERE | set(_list_of(settings, "missing", int))
         self._without_sidecars: set[tuple[str, str, int | None]] = set()
+        if self.url is not None and self.links is not None:
+            raise ConfigError(f"index `{name}` has a `url` and `find_links`", hint="make two sources of them")
         if self.url is None and self.links is None and not self.default:
             raise ConfigError(f"index `{name}` has no `url`", hint='add url = "https://..." to its settings')
 
