@@ -55,7 +55,7 @@ def test_requirements_that_name_nothing(felloe: Program, index: IndexServer) -> 
             "": "invalid-requirement",
             "acme[": "invalid-requirement",
             f"acme=={'9' * 5000}": "invalid-requirement",
-            "https://example.com/acme-1.0.tar.gz": "no-source",
+            "ssh://example.com/acme-1.0.tar.gz": "no-source",
             "git+https://example.com/acme": "no-source",
             "acme @ file:///acme-1.0.tar.gz": "no-source",
         },
