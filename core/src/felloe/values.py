@@ -103,6 +103,9 @@ class Dist:
     (`sha256:HEX`, `git:COMMIT`, `tree:DIGEST`), None where only the bytes can tell. `hashes` maps algorithm to hex,
     as the source declares them. `size` is in bytes. `yanked` is False, or the reason (True for none given).
     `locator` is the source's own mapping; it is stored, and a `Url` in it is stored redacted.
+
+    The kind `tree` is a project's folder, not packed into an archive. `editable` asks for a wheel that leads to the
+    project's own folder (PEP 660); what `content` says has to tell such folders apart.
     """
 
     source: str
@@ -145,7 +148,7 @@ class Entry:
     """What the cache knows of one Dist. `fetched` and `checked` are RFC 3339 instants in UTC.
 
     `digests` maps algorithm to hex of the bytes; `verified` says that we hashed them ourselves. `validators` are
-    the source's own, to tell whether the entry is still true.
+    the source's own, to tell whether the entry is still true. `scm` is what the source gave with a tree.
     """
 
     content: str | None = None
@@ -160,13 +163,19 @@ class Entry:
 
 @frozen(kw_only=True)
 class Fetched:
-    """Bytes that a source brought: a file (or a tree) in the scratch folder it was given."""
+    """Bytes that a source brought: a file, or for the kind `tree` a folder, in the scratch folder it was given.
+
+    `content` is their content id; a file needs none, the core hashes it. `scm` is what version control says of a tree
+    and its files do not (see `scm_state`): where it differs, another build is due. `editable_root` is the project's own
+    folder, where an editable build has to run; nothing else is ever written there.
+    """
 
     path: Path
     content: str | None = None
     validators: Mapping[str, Json] = field(factory=dict)
     filename: str | None = None
     scm: str | None = None
+    editable_root: Path | None = None
 
 
 @frozen(kw_only=True)
