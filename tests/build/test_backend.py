@@ -54,7 +54,7 @@ async def failing(project: Project, **changes: object) -> BuildError:
     """How `get_requires_for_build_wheel` fails."""
     with pytest.raises(BuildError) as caught:
         async with running_backend(project.process(**changes)) as backend:
-            await backend.requires_for_wheel({})
+            await backend.requires_for_build({})
     return caught.value
 
 
@@ -64,7 +64,7 @@ async def test_the_hooks_run_in_one_process(tmp_path: Path) -> None:
     settings = {"--global-option": ["a", "b"], "key": "valué"}
 
     async with running_backend(project.process()) as backend:
-        assert await backend.requires_for_wheel({}) == ("wheel>=0.40", 'tomli; python_version < "3.11"')
+        assert await backend.requires_for_build({}) == ("wheel>=0.40", 'tomli; python_version < "3.11"')
         info = await backend.prepare_metadata(settings, metadata)
         assert info == metadata / "demo-1.0.dist-info"
         assert await backend.build_wheel(settings, wheel, info) == wheel / WHEEL
@@ -80,7 +80,7 @@ async def test_hooks_that_a_backend_need_not_have(tmp_path: Path) -> None:
     wheel = project.new("wheel")
 
     async with running_backend(project.process()) as backend:
-        assert await backend.requires_for_wheel({}) == ()
+        assert await backend.requires_for_build({}) == ()
         assert await backend.prepare_metadata({}, project.new("metadata")) is None
         assert await backend.build_wheel({}, wheel, None) == wheel / WHEEL
 
@@ -104,7 +104,7 @@ async def test_a_backend_that_is_an_attribute(tmp_path: Path) -> None:
                 return ["inner"]
     """
     async with running_backend(Project(tmp_path, code).process(backend="backend:Outer.Inner")) as backend:
-        assert await backend.requires_for_wheel({}) == ("inner",)
+        assert await backend.requires_for_build({}) == ("inner",)
 
 
 async def test_a_backend_sees_its_environment_and_nothing_of_ours(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ return [sys.stdin.read(), sys.path[0], *sorted(os.environ), *ours, *{"ctypes"} &
     environ = {"PIDS": str(tmp_path), "ACME": "1", "LC_CTYPE": "C.UTF-8"}
 
     async with running_backend(project.process(environ=environ)) as backend:
-        seen = await backend.requires_for_wheel({})
+        seen = await backend.requires_for_build({})
 
     assert seen == ("", str(project.source), "ACME", "FELLOE_BUILD", "LC_CTYPE", "PIDS")
 
@@ -134,7 +134,7 @@ return []
     project = Project(tmp_path, code)
     for _ in range(2):
         async with running_backend(project.process()) as backend:
-            await backend.requires_for_wheel({})
+            await backend.requires_for_build({})
 
     assert project.printed.split() == ["one", "two", "three", "four", "five", "\\udcff", "six"] * 2
     assert capfd.readouterr() == ("", "")
@@ -229,7 +229,7 @@ async def test_a_backend_path_of_links_and_folders_inside(tmp_path: Path) -> Non
     (project.source / "tools/helper.py").write_text(requires("return ['helped']"))
 
     async with running_backend(project.process(backend_path=("link/..", "link"))) as backend:
-        assert await backend.requires_for_wheel({}) == ("helped",)
+        assert await backend.requires_for_build({}) == ("helped",)
 
 
 @pytest.mark.parametrize("changes", [{"python": Path("/no/such/python")}, {"source": Path("/no/such/folder")}])
@@ -250,7 +250,7 @@ async def test_what_is_no_python(tmp_path: Path) -> None:
 async def test_a_backend_ends_as_programs_do(tmp_path: Path) -> None:
     project = Project(tmp_path, "import atexit\natexit.register(print, 'ended')\n" + requires("return []"))
     async with running_backend(project.process()) as backend:
-        await backend.requires_for_wheel({})
+        await backend.requires_for_build({})
 
     assert project.printed == "ended\n"
 
@@ -271,7 +271,7 @@ async def test_nothing_is_left_open(tmp_path: Path, how: str) -> None:
     async def run() -> None:
         with anyio.move_on_after(0.25 if how == "cancelled" else 60):
             async with running_backend(project.process(timeout=0.25 if how == "late" else 60.0, **changes)) as backend:
-                await backend.requires_for_wheel({})
+                await backend.requires_for_build({})
 
     async def attempt() -> None:
         try:
@@ -312,7 +312,7 @@ async def test_an_error_between_hooks_comes_out_as_it_is(tmp_path: Path) -> None
 
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async with running_backend(project.process()) as backend:
-            await backend.requires_for_wheel({})
+            await backend.requires_for_build({})
             raise ZeroDivisionError
 
     assert not any(map(is_running, project.pids))
@@ -324,7 +324,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
         folder.mkdir()
         project = Project(folder, requires(f"print({number})\nreturn ['n{number}']"))
         async with running_backend(project.process()) as backend:
-            found.append((number, await backend.requires_for_wheel({}), project.printed))
+            found.append((number, await backend.requires_for_build({}), project.printed))
 
     found: list[tuple[int, tuple[str, ...], str]] = []
     async with anyio.create_task_group() as group:
@@ -360,7 +360,7 @@ async def test_other_interpreters(tmp_path: Path, python: Path) -> None:
     wheel = project.new("wheel")
 
     async with running_backend(project.process(python=python)) as backend:
-        assert len(await backend.requires_for_wheel({})) == 2
+        assert len(await backend.requires_for_build({})) == 2
         assert await backend.build_wheel({}, wheel, None) == wheel / WHEEL
 
     assert project.printed.startswith("version 3 " + python.name.removeprefix("python3."))

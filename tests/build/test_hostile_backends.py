@@ -36,13 +36,13 @@ async def call(backend: Backend, name: str, settings: dict[str, str], into: Path
         return await backend.build_wheel(settings, into, None)
     if name == PREPARE:
         return await backend.prepare_metadata(settings, into)
-    return await backend.requires_for_wheel(settings)
+    return await backend.requires_for_build(settings)
 
 
 async def requires(project: Project, **changes: object) -> tuple[str, ...]:
     """What the hook gives, in a process of its own."""
     async with running_backend(project.process(**changes)) as backend:
-        return await backend.requires_for_wheel({})
+        return await backend.requires_for_build({})
 
 
 async def failing(tmp_path: Path, code: str, **changes: object) -> BuildError:
@@ -186,7 +186,7 @@ async def test_a_second_hook_after_the_process_has_ended(tmp_path: Path) -> None
     code = "import threading\n" + hook(REQUIRES, "threading.Timer(0.05, os._exit, [7]).start()\nreturn []")
     code += hook("build_wheel", "time.sleep(100)")
     async with running_backend(Project(tmp_path, code).process()) as backend:
-        await backend.requires_for_wheel({})
+        await backend.requires_for_build({})
         for _ in range(2):
             with pytest.raises(BuildError, match="ended with exit code 7 in `build_wheel`"):
                 await backend.build_wheel({}, tmp_path, None)
@@ -246,7 +246,7 @@ async def test_what_does_no_harm(tmp_path: Path, code: str) -> None:
         tmp_path, hook(REQUIRES, code + "\nreturn []") + hook("build_wheel", "return write(arguments[0])")
     )
     async with running_backend(project.process()) as backend:
-        assert await backend.requires_for_wheel({}) == ()
+        assert await backend.requires_for_build({}) == ()
         assert await backend.build_wheel({}, project.new("wheel"), None) == tmp_path / "wheel" / WHEEL
 
 
@@ -426,7 +426,7 @@ async def main(folder, environ):
         environ=environ, log=folder / "log", timeout=100.0, what="demo",
     )
     async with running_backend(process) as backend:
-        await backend.requires_for_wheel({})
+        await backend.requires_for_build({})
 anyio.run(main, Path(sys.argv[1]), json.loads(sys.argv[2]))
 """
     felloe = subprocess.Popen([sys.executable, "-c", code, tmp_path, json.dumps(project.environ)])

@@ -168,8 +168,8 @@ def test_each_input_makes_another_id() -> None:
         build_id(DIST, CONTENT),
         build_id(DIST, "sha256:" + "b" * 64),
         build_id(evolve(DIST, subdirectory="x"), CONTENT),
-        build_id(evolve(DIST, scm="x"), CONTENT),
-        build_id(evolve(DIST, subdirectory="x", scm="x"), CONTENT),
+        build_id(DIST, CONTENT, "x"),
+        build_id(evolve(DIST, subdirectory="x"), CONTENT, "x"),
         build_id(evolve(DIST, editable=True), CONTENT),
         build_id(evolve(DIST, subdirectory="\ud800"), CONTENT),
     ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from felloe.build.builder import Builder
     from felloe.resolution.remembered import Remembered
 
-__all__ = ["Asked", "Done", "Offer", "Requirements", "SdistBuilds"]
+__all__ = ["Asked", "Done", "Material", "Offer", "Requirements", "SdistBuilds"]
 
 ALL = ":all:"
 
@@ -64,6 +64,14 @@ class Asked:
     stack: Stack = ()
 
 
+@frozen(kw_only=True)
+class Material:
+    """What is built: an archive, or a tree in scratch, whose `editable_root` is where an editable build has to run."""
+
+    path: Path
+    editable_root: Path | None = None
+
+
 class Done(NamedTuple):
     """A build, and whether it was done just now."""
 
@@ -90,8 +98,8 @@ class SdistBuilds:
         """The newest build in the record that serves. Does no I/O."""
         return self._serving(builds_in(record), asked, record) if record.builds else None
 
-    async def get(self, asked: Asked, record: Record, archive: Path, line: Requirements, offer: Offer) -> Done:
-        """What a build gives: of those of the same bytes that were done before, else a new one of `archive`.
+    async def get(self, asked: Asked, record: Record, material: Material, line: Requirements, offer: Offer) -> Done:
+        """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
 
         Before it is built here, its source may offer a wheel. Raises BuildError, BuildNeededError where it may not be
         built, and what its requirements raise.
@@ -102,7 +110,7 @@ class SdistBuilds:
         if before is not None and await builder.is_whole(before):
             return Done(before, is_new=False)
         self._refuse_forbidden(asked)
-        job = self._job(asked, record, archive)
+        job = self._job(asked, record, material)
 
         async def build() -> Build:
             if (wheel := await offer(job)) is not None:
@@ -142,12 +150,13 @@ class SdistBuilds:
             filename=asked.dist.filename,
         )
 
-    def _job(self, asked: Asked, record: Record, archive: Path) -> BuildJob:
+    def _job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
         return BuildJob(
             build=_build_id(asked, record),
             what=asked.what,
             dist=asked.dist,
-            archive=archive,
+            archive=material.path,
+            editable_root=material.editable_root,
             interpreter=asked.interpreter,
             settings=self._settings(asked),
             fingerprint=self._fingerprint(asked),
@@ -258,7 +267,7 @@ class _Lookup:
 
 
 def _build_id(asked: Asked, record: Record) -> str:
-    return build_id(asked.dist, record.entry.content or "")
+    return build_id(asked.dist, record.entry.content or "", record.entry.scm)
 
 
 def _policy_for_requirements(policy: Policy, building: Building) -> Policy:

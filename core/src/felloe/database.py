@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
@@ -17,17 +17,13 @@ from packaging.specifiers import SpecifierSet
 from felloe import dispatch, hash_rules
 from felloe.build.plan import BuildJob, Goal, Stack
 from felloe.build.record import Build, with_build
-from felloe.building import Asked, SdistBuilds
+from felloe.building import Asked, Material, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
 from felloe.entries import Entries
-from felloe.errors import (
-    BuildNeededError,
-    CacheError,
-    ContractError,
-    ProjectNotFound,
-)
+from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
+from felloe.flights import Flights
 from felloe.metadata import check_identity, proves
 from felloe.place import Brought, Checked, Place
 from felloe.progress import Event
@@ -93,6 +89,7 @@ class Line:
         self._parts = parts
         limit = parts.config.limits.max_metadata_bytes
         self._entries = Entries(parts.records, parts.archives, self._now, max_metadata_bytes=limit)
+        self._trees = Flights()
 
     async def find(self, item: str | Request) -> Sequence[Dist]:
         """All distributions, as their source lists them.
@@ -152,19 +149,34 @@ class Line:
             if raw := await self._short_cut(at, checked.fetched):
                 record = await self._entries.remember(at, raw)
                 return self._answer(at, record, Known(*_known_wheel(record, at.dist)), cached=False)
-            brought = await self._entries.bring(at, checked)
-            if known := await self._recall(at, brought.record):
-                return self._answer(at, brought.record, known, cached=not brought.received)
-            if effort == "static":
-                raise _beyond_effort(at, effort, "needs a build")
-            return await self._answer_by_build(at, brought, effort)
+            answer: Answer = await self._shared(at, effort, lambda: self._found_out(at, checked, effort))
+            return answer
+
+    async def _found_out(self, at: Place, checked: Checked, effort: Effort) -> Answer:
+        """By reading its bytes, or by a build."""
+        brought = await self._entries.bring(at, checked)
+        if known := await self._recall(at, brought.record):
+            return self._answer(at, brought.record, known, cached=not brought.received)
+        if effort == "static":
+            raise _beyond_effort(at, effort, "needs a build")
+        return await self._answer_by_build(at, brought, effort)
 
     async def _wheel(self, item: Item, stack: Stack) -> Wheel:
         with await self._place(item, stack) as at:
             checked = await self._check(at)
             if at.dist.kind == "wheel":
                 return await self._fetched_wheel(at, checked)
-            return await self._built_wheel(at, checked)
+            wheel: Wheel = await self._shared(at, "wheel", lambda: self._built_wheel(at, checked))
+            return wheel
+
+    async def _shared(self, at: Place, goal: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` gives. Who asks for one tree at the same time shares one copy of it, and what comes of that.
+
+        Archives are shared by the cache. Callers that builds wait for might wait for each other in a circle.
+        """
+        if at.dist.kind != "tree" or at.stack:
+            return await work()
+        return await self._trees.share((at.path, at.dist.name, at.dist.content, at.dist.scm, goal), work)
 
     async def _fetched_wheel(self, at: Place, checked: Checked) -> Wheel:
         brought = await self._entries.bring(at, checked)
@@ -241,7 +253,7 @@ class Line:
             return Checked(None)
         verdict = await dispatch.check_freshness(at.source, at.dist, record.entry, at.ctx)
         fetched = verdict.fetched if isinstance(verdict, Stale) else None
-        if fetched is not None and await self._same_bytes(fetched, record.entry):
+        if fetched is not None and await self._same_bytes(at, fetched, record.entry):
             verdict = Fresh(validators=fetched.validators)
         if isinstance(verdict, Fresh):
             self._tell("fresh", f"{at.what} is fresh")
@@ -249,7 +261,9 @@ class Line:
         self._tell("stale", f"{at.what} is stale: {verdict.code}: {verdict.evidence}")
         return Checked(record, fetched=fetched)
 
-    async def _same_bytes(self, fetched: Fetched, entry: Entry) -> bool:
+    async def _same_bytes(self, at: Place, fetched: Fetched, entry: Entry) -> bool:
+        if at.dist.kind == "tree":
+            return (fetched.content, fetched.scm) == (entry.content, entry.scm)
         return f"sha256:{(await digests_of(fetched.path))['sha256']}" == entry.content
 
     async def _recall(self, at: Place, record: Record) -> Known | None:
@@ -298,7 +312,8 @@ class Line:
             fetched = await dispatch.build(at.source, at.dist, job.interpreter, job.settings, at.ctx)
             return fetched.path if fetched else None
 
-        build, is_new = await self._parts.builds.get(asked, brought.record, brought.path, self, offer)
+        material = Material(path=brought.path, editable_root=brought.editable_root)
+        build, is_new = await self._parts.builds.get(asked, brought.record, material, self, offer)
         _check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
         if not self._parts.builds.are_kept:
             return brought.record, build, is_new
@@ -316,7 +331,8 @@ class Line:
     def _answer(self, at: Place, record: Record, known: Known, *, cached: bool) -> Answer:
         self._tell("rung", f"{at.what}: {known.rung}{', cached' if cached else ''}")
         metadata, dist = known.metadata, at.dist
-        dist = evolve(dist, name=dist.name or metadata.name, version=metadata.version, content=record.entry.content)
+        entry, name = record.entry, dist.name or metadata.name
+        dist = evolve(dist, name=name, version=metadata.version, content=entry.content, scm=entry.scm)
         wheel = known.build.wheel if known.build else at.dist.filename if at.dist.kind == "wheel" else None
         return Answer(metadata=metadata, rung=known.rung, cached=cached, dist=dist, wheel=wheel)
 

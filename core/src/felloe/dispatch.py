@@ -53,11 +53,20 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
         "requires_python": str | None,
         "yanked": bool | str,
         "upload_time": str | None,
+        "subdirectory": str | None,
+        "scm": str | None,
+        "editable": bool,
         "locator": Mapping,
     },
     Fresh: {"validators": Mapping},
     Stale: {"code": str, "evidence": str, "fetched": Fetched | None},
-    Fetched: {"path": Path, "content": str | None, "validators": Mapping},
+    Fetched: {
+        "path": Path,
+        "content": str | None,
+        "validators": Mapping,
+        "scm": str | None,
+        "editable_root": Path | None,
+    },
     RawMetadata: {"bytes": bytes, "rung": str, "validators": Mapping},
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import evolve
 
 from felloe import dispatch, hash_rules
+from felloe.build.plan import project_folder, read_pyproject
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.errors import ContractError
@@ -19,6 +21,7 @@ from felloe.values import Dist, Entry, Fetched, Fresh, Json, Metadata, RawMetada
 __all__ = ["Entries"]
 
 Found = tuple[Metadata, Rung] | None
+is_tree_content = re.compile("(git|tree):[0-9a-f]+").fullmatch  # the content ids that only a source can tell
 STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
 
 
@@ -68,8 +71,9 @@ class Entries:
             if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
                 return brought
             fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
-            path, entry = await self._put(at, fetched)
-            return Brought(await self._read(at, path, entry), path, received=True)
+            path, entry = self._tree(at, fetched) if at.dist.kind == "tree" else await self._put(at, fetched)
+            record = await self._read(at, path, entry)
+            return Brought(record, path, received=True, editable_root=fetched.editable_root)
 
     async def _from_cache(self, at: Place, record: Record | None) -> Brought | None:
         content = (record.entry.content if record else None) or at.dist.content or ""
@@ -96,10 +100,21 @@ class Entries:
         path = self._archives.put(fetched.path, digests["sha256"], at.dist.filename)
         return path, self._entry(at, digests, fetched.validators, verified=True)
 
+    def _tree(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
+        """It stays in scratch: a build may change it, and its source brings another copy at any time."""
+        if fetched.path.is_symlink() or not fetched.path.is_dir():
+            raise ContractError(f"source `{at.source.name}` fetched a tree that is not a folder")
+        if not is_tree_content(fetched.content or ""):
+            raise ContractError(f"source `{at.source.name}` fetched a tree and does not say its content id")
+        entry = self._entry(at, {}, fetched.validators, verified=False)
+        return fetched.path, evolve(entry, content=fetched.content, scm=fetched.scm)
+
     async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
         """What the bytes tell of themselves, put into the record of their entry."""
         if at.dist.kind == "wheel":
             found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
+        elif at.dist.kind == "tree":
+            found = self._proven(at, await _read_tree(path, at.dist, at.what))
         else:
             found = self._proven(at, await _read_sdist(path, at.dist))
         return await self._records.change(
@@ -148,6 +163,18 @@ async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
     wanted = {folder + name: name for name in STATIC_MEMBERS}
     members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted))
     return {wanted[place]: content for place, content in members.items()}
+
+
+async def _read_tree(path: Path, dist: Dist, what: str) -> Mapping[str, bytes]:
+    """Its pyproject.toml alone: a PKG-INFO that lies in a tree is of some build before, not of what the tree is now.
+
+    Nothing of an editable one, whose wheel may require more than the project does (PEP 660).
+    """
+    from anyio.to_thread import run_sync
+
+    folder = project_folder(path, dist, what)
+    raw = None if dist.editable else await run_sync(read_pyproject, folder)
+    return {} if raw is None else {"pyproject.toml": raw}
 
 
 def _with_found(at: Place, record: Record, found: Found) -> Record:

@@ -49,8 +49,12 @@ class Checked(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """An archive in the cache whose bytes were hashed just now, and whether they had to be received."""
+    """An archive in the cache whose bytes were hashed just now, and whether they had to be received.
+
+    Of a tree, `path` is a copy in scratch, and `editable_root` the folder where an editable build has to run.
+    """
 
     record: Record
     path: Path
     received: bool
+    editable_root: Path | None = None

@@ -50,6 +50,7 @@ TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x
 
 LOOK = "look at the end of its output for the reason, or choose a version that has a wheel"
 TELL = "tell the author of its build backend, or choose a version that has a wheel"
+PLAIN = "leave out `-e`: this backend makes no editable wheels (PEP 660)"
 WAIT = "give it more time with --build-timeout, or choose a version that has a wheel"
 NO_MEMORY = "if nobody killed it, memory ran out: build fewer at a time with --concurrent-builds"
 
@@ -58,9 +59,9 @@ NO_MEMORY = "if nobody killed it, memory ran out: build fewer at a time with --c
 class BackendProcess:
     """What to start: `python` of the build environment, for the project in the folder `source`.
 
-    `backend` is `module:object`, and `backend_path` are folders relative to `source` (PEP 517). `environ` is the whole
-    environment. What is printed is added to the file `log`: 8 MiB, and the end of what is longer. `timeout` is in
-    seconds, of each hook. `what` is how errors name what is built.
+    `backend` is `module:object`, and `backend_path` are folders relative to `source` (PEP 517). `editable` asks for a
+    wheel that leads to `source` (PEP 660). `environ` is the whole environment. What is printed is added to the file
+    `log`: 8 MiB, and the end of what is longer. `timeout` is in seconds, of each hook. `what` is how errors name it.
     """
 
     python: Path
@@ -71,6 +72,12 @@ class BackendProcess:
     log: Path
     timeout: float
     what: str
+    editable: bool = False
+
+    @property
+    def kind(self) -> str:
+        """As the names of hooks have it."""
+        return "editable" if self.editable else "wheel"
 
 
 @asynccontextmanager
@@ -104,9 +111,9 @@ class Backend:
         self._process = process
         self._worker = worker
 
-    async def requires_for_wheel(self, settings: Mapping[str, Json]) -> tuple[str, ...]:
-        """What `get_requires_for_build_wheel` wants besides, not parsed; nothing where there is no such hook."""
-        hook = "get_requires_for_build_wheel"
+    async def requires_for_build(self, settings: Mapping[str, Json]) -> tuple[str, ...]:
+        """What `get_requires_for_build_...` wants besides, not parsed; nothing where there is no such hook."""
+        hook = f"get_requires_for_build_{self._process.kind}"
         answer = await self._call(hook, dict(settings))
         requirements = answer.get("value", [])
         if not isinstance(requirements, list) or not all(isinstance(each, str) for each in requirements):
@@ -115,7 +122,7 @@ class Backend:
 
     async def prepare_metadata(self, settings: Mapping[str, Json], into: Path) -> Path | None:
         """The `.dist-info` folder that the backend made in the empty folder `into`; None where it has no such hook."""
-        hook = "prepare_metadata_for_build_wheel"
+        hook = f"prepare_metadata_for_build_{self._process.kind}"
         place = _real(into)
         answer = await self._call(hook, str(into), dict(settings))
         if "value" not in answer:
@@ -130,11 +137,12 @@ class Backend:
 
         `metadata` is the folder that `prepare_metadata` gave, which the wheel has to agree with.
         """
-        hook = "build_wheel"
+        hook = f"build_{self._process.kind}"
         place = _real(into)
         answer = await self._call(hook, str(into), dict(settings), None if metadata is None else str(metadata))
         if "value" not in answer:
-            raise self._error(hook, f"its build backend has no `{hook}`", "backend-unavailable", hint=TELL)
+            hint = PLAIN if self._process.editable else TELL
+            raise self._error(hook, f"its build backend has no `{hook}`", "backend-unavailable", hint=hint)
         path = self._made(hook, answer["value"], ".whl", into, place)
         if not stat.S_ISREG(_mode(path)):
             raise self._bad(hook, f"named `{_shown(path.name)}`, which is not there or not a regular file")

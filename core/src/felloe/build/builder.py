@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 from felloe.build.backend import Backend, BackendProcess, running_backend
 from felloe.build.fingerprint import serves
 from felloe.build.history import History
-from felloe.build.plan import BuildJob, BuildSystem, Goal, process_environ, read_build_system
+from felloe.build.plan import BuildJob, BuildSystem, Goal, process_environ, project_folder, read_build_system
 from felloe.build.product import own_copy, read_prepared, read_wheel
 from felloe.build.record import Build
 from felloe.cache.archives import Archives, digests_of
@@ -151,10 +151,13 @@ class Builder:
 
         from felloe.net.archive import unpack
 
-        into = folder / "source"
-        into.mkdir()
-        top = await run_sync(unpack, job.archive, job.dist.filename, into)
-        source = _project_folder(top, job)
+        if job.dist.kind == "tree":
+            top = job.editable_root if job.editable_root and job.goal == "wheel" else job.archive
+        else:
+            into = folder / "source"
+            into.mkdir()
+            top = await run_sync(unpack, job.archive, job.dist.filename, into)
+        source = project_folder(top, job.dist, job.what)
         return _Site(job=job, folder=folder, source=source, system=read_build_system(source, job.what))
 
     async def _equipped(self, site: _Site, requirements: Sequence[str], supply: Supply) -> _Equipped:
@@ -195,7 +198,7 @@ class Builder:
 
     async def _wanted_besides(self, job: BuildJob, equipped: _Equipped, backend: Backend) -> Sequence[str]:
         """What the backend requires; nothing where the environment has it."""
-        requirements = await backend.requires_for_wheel(job.settings)
+        requirements = await backend.requires_for_build(job.settings)
         if self._building.no_build_isolation or _are_met(requirements, equipped.wheels, job):
             return ()
         return requirements
@@ -219,17 +222,20 @@ class Builder:
 
     async def _recorded(self, site: _Site, equipped: _Equipped, product: Path, seconds: float) -> Build:
         """The build, checked, in `builds-v0`."""
-        if product.name.endswith(".whl"):
-            build = await self._taken(site.job, product, site.folder)
+        job = site.job
+        if not product.name.endswith(".whl"):
+            build = _build(job, "prepare", read_prepared(product, job))
+        elif job.dist.editable and job.goal == "prepare":  # the wheel leads to the copy, which is about to go
+            build = _build(job, "prepare", read_wheel(product, job))
         else:
-            build = _build(site.job, "prepare", read_prepared(product, site.job))
+            build = await self._taken(job, product, site.folder)
         build = evolve(
             build,
             backend=site.system.backend,
             requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
             built=self._now(),
             seconds=round(seconds, 3),
-            log=_log_key(site.job),
+            log=_log_key(job),
         )
         if not self._building.no_build_isolation:
             self.workshop.history.add(build)
@@ -272,6 +278,7 @@ class Builder:
             log=site.log,
             timeout=self._building.build_timeout,
             what=site.job.what,
+            editable=site.job.dist.editable,
         )
 
     def _token(self) -> anyio.CapacityLimiter:
@@ -308,16 +315,6 @@ class Builder:
 
     def _tell(self, message: str) -> None:
         self.workshop.report(Event(code="build", message=message))
-
-
-def _project_folder(top: Path, job: BuildJob) -> Path:
-    """Where the project is in an unpacked sdist. Raises BuildError."""
-    folder = top / job.dist.subdirectory if job.dist.subdirectory else top
-    if not folder.is_dir() or not folder.resolve().is_relative_to(top.resolve()):
-        raise BuildError(
-            f"{job.what} has no folder `{job.dist.subdirectory}`", hint="correct its subdirectory", code="no-project"
-        )
-    return folder
 
 
 def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:

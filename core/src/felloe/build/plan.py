@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from felloe.build.fingerprint import Fingerprint
     from felloe.values import Dist, Interpreter, Json
 
-__all__ = ["BuildJob", "BuildSystem", "Frame", "Goal", "Stack", "build_id", "process_environ", "read_build_system"]
+__all__ = [
+    "BuildJob",
+    "BuildSystem",
+    "Frame",
+    "Goal",
+    "Stack",
+    "build_id",
+    "process_environ",
+    "project_folder",
+    "read_build_system",
+    "read_pyproject",
+]
 
 Goal = Literal["prepare", "wheel"]
 
@@ -31,6 +42,19 @@ LEGACY_REQUIRES = ("setuptools>=40.8.0",)
 # What would lead a backend out of its own environment or change how its Python works; what is meant for us, pip and uv
 # alone, which may be addresses with passwords.
 LEFT_OUT = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"})
+# What a hook of git sets, and leads every git that it starts to its own repository.
+LEFT_OUT_OF_GIT = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_WORK_TREE",
+    }
+)
 LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
 
 
@@ -58,14 +82,16 @@ class BuildSystem:
 class BuildJob:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
-    `what` names it in errors. `settings` are the backend's config settings (PEP 517). Where `may_build` is false, a
-    backend that cannot prepare metadata is not asked for a wheel.
+    `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
+    for a wheel that leads there (PEP 660). `what` names it in errors. `settings` are the backend's config settings (PEP
+    517). Where `may_build` is false, a backend that cannot prepare metadata is not asked for a wheel.
     """
 
     build: str
     what: str
     dist: Dist
     archive: Path
+    editable_root: Path | None = None
     interpreter: Interpreter
     settings: Mapping[str, Json]
     fingerprint: Fingerprint
@@ -78,15 +104,34 @@ class BuildJob:
         return Frame(build=self.build, name=f"{self.dist.name or self.dist.filename} {self.dist.version or ''}".strip())
 
 
-def build_id(dist: Dist, content: str) -> str:
-    """32 hex digits: what is built, wherever it came from. `content` is the content id of its bytes."""
+def build_id(dist: Dist, content: str, scm: str | None = None) -> str:
+    """32 hex digits: what is built, wherever it came from.
+
+    `content` is the content id of its bytes, `scm` what version control says besides.
+    """
     inputs = {
         "content": content,
         "subdirectory": dist.subdirectory,
         "editable": dist.editable,
-        "scm": dist.scm,
+        "scm": scm,
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def project_folder(top: Path, dist: Dist, what: str) -> Path:
+    """Where the project of `dist` is below the folder `top`. Raises BuildError."""
+    folder = top / dist.subdirectory if dist.subdirectory else top
+    if not folder.is_dir() or not folder.resolve().is_relative_to(top.resolve()):
+        raise BuildError(
+            f"{what} has no folder `{dist.subdirectory}`", hint="correct its subdirectory", code="no-project"
+        )
+    return folder
+
+
+def read_pyproject(folder: Path) -> bytes | None:
+    """None where there is no such file, or where it is not in the folder itself."""
+    path = folder / "pyproject.toml"
+    return None if path.is_symlink() else _read(path)
 
 
 def read_build_system(source: Path, what: str) -> BuildSystem:
@@ -115,7 +160,7 @@ def process_environ(environ: Mapping[str, str], *, scripts: Path, temporary: Pat
     kept = {
         name: value
         for name, value in environ.items()
-        if name not in LEFT_OUT and not name.startswith(LEFT_OUT_PREFIXES)
+        if name not in LEFT_OUT | LEFT_OUT_OF_GIT and not name.startswith(LEFT_OUT_PREFIXES)
     }
     path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
     folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
