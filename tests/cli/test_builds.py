@@ -183,6 +183,21 @@ def test_a_cycle_in_two_processes(felloe: Program, index: IndexServer, tmp_path:
         assert '"code": "build-cycle"' in out
 
 
+def test_a_backend_that_asks_felloe_for_its_own_project_is_told_at_once(
+    felloe: Program, index: IndexServer, tmp_path: Path
+) -> None:
+    """It holds the lock of its build, which the felloe that it calls would wait for."""
+    said = tmp_path / "said"
+    command = [*felloe.command, "wheel", "delta", "-o", str(tmp_path / "out"), "--json"]
+    environ = {name: felloe.environ[name] for name in felloe.environ if name.startswith("FELLOE_")}
+    code = f"import subprocess\nenv = {{**os.environ, **{environ!r}}}\nwith open({str(said)!r}, 'w') as file:\n"
+    add(index, tmp_path, code=f"{code}    subprocess.run({command!r}, env=env, stdout=file, timeout=60)")
+
+    felloe("wheel", "delta", "-o", "out")
+
+    assert '"code": "build-cycle"' in said.read_text()
+
+
 def test_after_kill_the_next_build_is_right(felloe: Program, index: IndexServer, tmp_path: Path, hooks: Path) -> None:
     wait = tmp_path / "wait"
     wait.touch()

@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from felloe.build.fingerprint import Fingerprint
-from felloe.build.plan import BuildJob, BuildSystem, Frame, build_id, process_environ, read_build_system
+from felloe.build.plan import BuildJob, BuildSystem, Frame, build_id, process_environ, read_build_system, waiting_builds
 from felloe.errors import BuildError
 from felloe.values import Dist, Interpreter
 
@@ -288,6 +288,15 @@ def test_a_backend_sees_all_else(name: str) -> None:
 @pytest.mark.parametrize("name", ["TMPDIR", "TEMP", "TMP", "PYTHONNOUSERSITE", "PIP_NO_INPUT"])
 def test_what_is_ours_to_say(name: str) -> None:
     assert environ_of(**{name: ""}) == OURS
+
+
+def test_a_backend_knows_the_builds_that_wait_for_it_and_for_the_felloe_that_started_it() -> None:
+    first = process_environ({}, scripts=SCRIPTS, temporary=TEMPORARY, waiting=["b", "a"])
+    second = process_environ(first, scripts=SCRIPTS, temporary=TEMPORARY, waiting=["c"])
+
+    assert waiting_builds(first) == {"a", "b"}
+    assert waiting_builds(second) == {"a", "b", "c"}
+    assert waiting_builds({}) == set()
 
 
 @pytest.mark.parametrize(

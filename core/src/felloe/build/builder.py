@@ -19,7 +19,15 @@ from attrs import evolve, frozen
 from felloe.build.backend import Backend, BackendProcess, running_backend
 from felloe.build.fingerprint import serves
 from felloe.build.history import History
-from felloe.build.plan import BuildJob, BuildSystem, Goal, process_environ, project_folder, read_build_system
+from felloe.build.plan import (
+    BuildJob,
+    BuildSystem,
+    Goal,
+    process_environ,
+    project_folder,
+    read_build_system,
+    waiting_builds,
+)
 from felloe.build.product import own_copy, read_prepared, read_wheel
 from felloe.build.record import Build
 from felloe.cache.archives import Archives, digests_of
@@ -268,7 +276,10 @@ class Builder:
     def _process(self, site: _Site, equipped: _Equipped) -> BackendProcess:
         temporary = site.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        environ = process_environ(os.environ, scripts=equipped.environment.scripts, temporary=temporary)
+        waiting = [frame.build for frame in (*site.job.stack, site.job.frame)]
+        environ = process_environ(
+            os.environ, scripts=equipped.environment.scripts, temporary=temporary, waiting=waiting
+        )
         return BackendProcess(
             python=equipped.environment.python,
             source=site.source,
@@ -342,6 +353,12 @@ def _refuse_cycle(job: BuildJob) -> None:
             hint="allow a wheel of one of them, or name another version with --build-constraint",
             code="build-cycle",
             chain=[frame.name for frame in chain],
+        )
+    if job.build in waiting_builds(os.environ):
+        raise BuildError(
+            f"{job.what} is needed to build itself: its backend, or that of another project, calls felloe for it",
+            hint="allow a wheel of it, or tell the author of that backend",
+            code="build-cycle",
         )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +33,7 @@ __all__ = [
     "project_folder",
     "read_build_system",
     "read_pyproject",
+    "waiting_builds",
 ]
 
 Goal = Literal["prepare", "wheel"]
@@ -55,6 +56,7 @@ LEFT_OUT_OF_GIT = frozenset(
         "GIT_WORK_TREE",
     }
 )
+WAITING = "FELLOE_WAITING_BUILDS"  # the variable that tells a felloe, which a backend may call, who waits for that
 LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
 
 
@@ -155,16 +157,28 @@ def read_build_system(source: Path, what: str) -> BuildSystem:
     return _build_system(document, what)
 
 
-def process_environ(environ: Mapping[str, str], *, scripts: Path, temporary: Path) -> dict[str, str]:
-    """The environment of a backend: ours without what leads it elsewhere or is secret; `scripts` first on PATH."""
+def waiting_builds(environ: Mapping[str, str]) -> frozenset[str]:
+    """The builds (by id) that wait for the backend in whose process we run; none where we run in no backend's."""
+    return frozenset(filter(None, environ.get(WAITING, "").split(",")))
+
+
+def process_environ(
+    environ: Mapping[str, str], *, scripts: Path, temporary: Path, waiting: Iterable[str] = ()
+) -> dict[str, str]:
+    """The environment of a backend: ours without what leads it elsewhere or is secret; `scripts` first on PATH.
+
+    `waiting` are the builds that wait for it, its own among them.
+    """
     kept = {
         name: value
         for name, value in environ.items()
         if name not in LEFT_OUT | LEFT_OUT_OF_GIT and not name.startswith(LEFT_OUT_PREFIXES)
     }
     path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
-    folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    return {**kept, **folders, "PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
+    ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    if waiting:
+        ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(environ)}))
+    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
 
 
 def _build_system(document: Mapping[str, Any], what: str) -> BuildSystem:
