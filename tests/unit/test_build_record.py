@@ -62,7 +62,7 @@ def test_round_trip(build: Build) -> None:
 def test_the_document_in_the_order_in_which_people_read_it() -> None:
     assert list(document()) == [
         "build", "fingerprint", "goal", "rung", "wheel", "sha256", "size",
-        "backend", "requirements", "built", "seconds", "log", "metadata",
+        "inputs", "backend", "requirements", "built", "seconds", "log", "metadata",
     ]  # fmt: skip
     assert set(document(PREPARED)) == set(document()) - {"wheel", "sha256", "size"}
 

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from felloe.build.fingerprint import Fingerprint, fingerprint_of, fits, serves
+from felloe.build.fingerprint import (
+    Difference,
+    Fingerprint,
+    Inputs,
+    differences,
+    fingerprint_of,
+    fits,
+    preference,
+    serves,
+)
 from felloe.build.record import Build
 from felloe.values import Interpreter, Metadata
 
@@ -40,7 +49,7 @@ def environ(**changes: str) -> dict[str, Any]:
 
 
 def fingerprint(**changes: Any) -> dict[str, str]:
-    return fingerprint_of(**{**INPUTS, **changes}).to_json()
+    return fingerprint_of(Inputs(**{**INPUTS, **changes})).to_json()
 
 
 CHANGES = [
@@ -101,6 +110,67 @@ def test_what_changes_nothing(change: dict[str, Any]) -> None:
 def test_digests_are_hex() -> None:
     assert list(fingerprint()) == ["settings", "interpreter", "toolchain"]
     assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in fingerprint().values())
+
+
+# What is told of them
+
+
+def shown(**changes: Any) -> dict[str, str]:
+    return Inputs(**{**INPUTS, **changes}).shown()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"settings": {"speed": "slow", "flags": ["a", "b"]}}, [("settings.speed", "fast", "slow")]),
+        ({"settings": {"speed": "fast"}}, [("settings.flags", '["a", "b"]', None)]),
+        ({"constraints": ("wheel",)}, [("build-constraints", "setuptools<70, wheel", "wheel")]),
+        ({"constraints": ()}, [("build-constraints", "setuptools<70, wheel", None)]),
+        (markers(python_full_version="3.11.8"), [("interpreter.python_full_version", "3.11.7", "3.11.8")]),
+        (tags("x-y-z"), [("interpreter.tag", "cp311-cp311-linux_x86_64", "x-y-z")]),
+        (environ(CC="clang", CFLAGS="-O3"), [("toolchain.CC", "gcc", "clang"), ("toolchain.CFLAGS", None, "-O3")]),
+        (environ(CFLAGS="\udcff"), [("toolchain.CFLAGS", None, "\\udcff")]),
+        ({"declared": {"env:ACME": "1"}}, [("declared.env:ACME", None, "1")]),
+    ],
+)
+def test_what_changed_is_told(change: dict[str, Any], told: list[tuple[str, str | None, str | None]]) -> None:
+    found = differences(shown(), shown(**change))
+
+    assert found == tuple(Difference(*each) for each in told)
+    assert bool(found) == (fingerprint() != fingerprint(**change))
+    assert all(str(each) == f"{each.input}: {each.old or 'none'} -> {each.new or 'none'}" for each in found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"token": "pa55-w0rd"}},
+        {"settings": {"define": ["API_KEY=pa55-w0rd"]}},
+        environ(CMAKE_ARGS="-DPASSWORD=pa55-w0rd"),
+        environ(CARGO_BUILD_REGISTRY="https://me:pa55-w0rd@example.com/"),
+        {"declared": {"env:SECRET": "pa55-w0rd"}},
+    ],
+)
+def test_what_may_be_a_secret_is_not_told_but_that_it_changed_is(change: dict[str, Any]) -> None:
+    assert "pa55-w0rd" not in str(shown(**change))
+    assert len(differences(shown(), shown(**change))) >= 1
+
+
+# Which wheel is the best
+
+
+def test_wheels_are_preferred_by_tag_then_by_build_tag() -> None:
+    best_first = [
+        "demo-1.0-10b-cp311-cp311-linux_x86_64.whl",
+        "demo-1.0-9-cp311-cp311-linux_x86_64.whl",
+        "demo-1.0-cp311-cp311-linux_x86_64.whl",
+        "demo-1.0-cp311-abi3-linux_x86_64.whl",
+        "demo-1.0-py2.py3-none-any.whl",
+        "demo-1.0-cp312-cp312-linux_x86_64.whl",
+        None,
+    ]
+    assert sorted([*best_first[3:], *best_first[:3]], key=lambda wheel: preference(wheel, INTERPRETER)) == best_first
 
 
 # Whether a build serves

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 
-from felloe.build.fingerprint import Fingerprint, fingerprint_of, serves
+from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
 from felloe.build.plan import BuildJob, Goal, Stack, build_id
 from felloe.build.record import Build, builds_in
 from felloe.config import Building, Policy
@@ -95,7 +95,7 @@ class SdistBuilds:
         return not self._building.no_build_isolation
 
     def known(self, asked: Asked, record: Record) -> Build | None:
-        """The newest build in the record that serves. Does no I/O."""
+        """The best build in the record that serves, of equal ones the newest. Does no I/O."""
         return self._serving(builds_in(record), asked, record) if record.builds else None
 
     async def get(self, asked: Asked, record: Record, material: Material, line: Requirements, offer: Offer) -> Done:
@@ -129,15 +129,16 @@ class SdistBuilds:
     def _serving(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         if not self.are_kept:
             return None
-        build, wanted = _build_id(asked, record), self._fingerprint(asked)
+        build, wanted = _build_id(asked, record), fingerprint_of(self._inputs(asked))
         is_static = record.static is not None and proves(record.static)
         needs_wheel = asked.goal == "wheel"
-        for each in builds:
-            if each.build != build:
-                continue
-            if serves(each, wanted, asked.interpreter, needs_wheel=needs_wheel, is_static=is_static):
-                return each
-        return None
+        serving = [
+            each
+            for each in builds
+            if each.build == build
+            and serves(each, wanted, asked.interpreter, needs_wheel=needs_wheel, is_static=is_static)
+        ]
+        return min(serving, key=lambda each: preference(each.wheel, asked.interpreter), default=None)
 
     def _refuse_forbidden(self, asked: Asked) -> None:
         if not self._building.no_build & {ALL, asked.dist.name}:
@@ -151,6 +152,7 @@ class SdistBuilds:
         )
 
     def _job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+        inputs = self._inputs(asked)
         return BuildJob(
             build=_build_id(asked, record),
             what=asked.what,
@@ -159,7 +161,8 @@ class SdistBuilds:
             editable_root=material.editable_root,
             interpreter=asked.interpreter,
             settings=self._settings(asked),
-            fingerprint=self._fingerprint(asked),
+            fingerprint=fingerprint_of(inputs),
+            inputs=inputs.shown(),
             goal=asked.goal,
             may_build=asked.may_build,
             stack=asked.stack,
@@ -170,8 +173,8 @@ class SdistBuilds:
         general = {} if asked.stack else self._building.config_settings
         return {**general, **self._building.config_settings_package.get(asked.dist.name or "", {})}
 
-    def _fingerprint(self, asked: Asked) -> Fingerprint:
-        return fingerprint_of(
+    def _inputs(self, asked: Asked) -> Inputs:
+        return Inputs(
             settings=self._settings(asked),
             constraints=self._building.build_constraints,
             interpreter=asked.interpreter,

@@ -329,7 +329,9 @@ class Builder:
 
 
 def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:
-    return Build(build=job.build, fingerprint=job.fingerprint, goal=goal, rung=goal, metadata=metadata)
+    return Build(
+        build=job.build, fingerprint=job.fingerprint, goal=goal, rung=goal, metadata=metadata, inputs=job.inputs
+    )
 
 
 def _refuse_old_python(job: BuildJob) -> None:

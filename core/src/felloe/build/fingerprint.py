@@ -1,5 +1,7 @@
 """What a build depended on besides its source, in three digests, and when one build serves a later request. Pure.
 
+Digests decide; the inputs themselves, without secrets, are kept beside them to say what changed.
+
 `settings` changes what any build gives. `interpreter` is the Python it ran on. `toolchain` is what compilers read, on
 which only a wheel with compiled code depends.
 """
@@ -8,20 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from felloe.errors import FelloeError
 from felloe.interpreter import lasting_markers
-from felloe.request import parse_pep508
+from felloe.request import parse_pep508, redacted
 
 if TYPE_CHECKING:
     from felloe.build.record import Build
     from felloe.values import Interpreter, Json
 
-__all__ = ["Fingerprint", "fingerprint_of", "fits", "serves"]
+__all__ = ["Difference", "Fingerprint", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
 
 # Names of variables, and of those that begin so, which compilers and the backends that call them read.
 # fmt: off
@@ -34,6 +37,9 @@ TOOLCHAIN = frozenset(
     }
 )
 # fmt: on
+LEADING_DIGITS = re.compile("[0-9]{1,18}")
+LONGEST_SHOWN = 1000  # characters of an input
+MAY_BE_SECRET = re.compile("token|secret|passw|credential|api.?key|private.?key|auth", re.IGNORECASE)
 TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
 
 
@@ -49,20 +55,68 @@ class Fingerprint:
         return {"settings": self.settings, "interpreter": self.interpreter, "toolchain": self.toolchain}
 
 
-def fingerprint_of(
-    *,
-    settings: Mapping[str, Json],
-    constraints: tuple[str, ...],
-    interpreter: Interpreter,
-    environ: Mapping[str, str],
-) -> Fingerprint:
-    """Of a build with these config settings, build constraints and interpreter, under these variables."""
-    return Fingerprint(
-        settings=_digest({"settings": dict(settings), "constraints": sorted(map(_normal, constraints))}),
-        interpreter=_digest(
-            {"markers": lasting_markers(interpreter), "tag": interpreter.tags[0] if interpreter.tags else ""}
-        ),
-        toolchain=_digest({name: value for name, value in environ.items() if _is_toolchain(name)}),
+@frozen(kw_only=True)
+class Inputs:
+    """What a build depends on besides its source: config settings, build constraints, interpreter and variables.
+
+    `declared` are further ones, by name, that a user says the project depends on.
+    """
+
+    settings: Mapping[str, Json]
+    constraints: tuple[str, ...]
+    interpreter: Interpreter
+    environ: Mapping[str, str]
+    declared: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def tables(self) -> dict[str, dict[str, Json]]:
+        """What each of the three digests is made of."""
+        settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
+        interpreter = self.interpreter
+        return {
+            "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
+            "interpreter": {
+                "markers": lasting_markers(interpreter),
+                "tag": interpreter.tags[0] if interpreter.tags else "",
+            },
+            "toolchain": {name: value for name, value in self.environ.items() if _is_toolchain(name)},
+        }
+
+    def shown(self) -> dict[str, str]:
+        """Each input by its name, as text that may be stored and printed: what may be a secret is a digest."""
+        tables = self.tables
+        named = {
+            **{f"settings.{name}": value for name, value in tables["settings"]["settings"].items()},
+            **{f"declared.{name}": value for name, value in self.declared.items()},
+            "build-constraints": ", ".join(tables["settings"]["constraints"]),
+            **{f"interpreter.{name}": value for name, value in tables["interpreter"]["markers"].items()},
+            "interpreter.tag": tables["interpreter"]["tag"],
+            **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
+        }
+        return {name: _shown(name, value) for name, value in sorted(named.items()) if value != ""}
+
+
+def fingerprint_of(inputs: Inputs) -> Fingerprint:
+    return Fingerprint(**{name: _digest(table) for name, table in inputs.tables.items()})
+
+
+class Difference(NamedTuple):
+    """One input that is another one now; None where there is none."""
+
+    input: str
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        return f"{self.input}: {self.old or 'none'} -> {self.new or 'none'}"
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Between what `Inputs.shown` gave then and gives now, in the order of their names."""
+    return tuple(
+        Difference(name, old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
     )
 
 
@@ -84,11 +138,25 @@ def serves(build: Build, wanted: Fingerprint, interpreter: Interpreter, *, needs
     return build.fingerprint.interpreter == wanted.interpreter and is_same_toolchain
 
 
+def preference(wheel: str | None, interpreter: Interpreter) -> tuple[int, int, str]:
+    """A key that puts the best wheel first: by the interpreter's order of tags, then by build tag (PEP 427).
+
+    What is no wheel comes last.
+    """
+    if wheel is None:
+        return (len(interpreter.tags) + 1, 0, "")
+    stem = wheel.removesuffix(".whl")
+    order = {tag: number for number, tag in enumerate(interpreter.tags)}
+    best = min((order.get(tag, len(order)) for tag in _tags(stem)), default=len(order))
+    parts = stem.split("-")
+    number, rest = _build_tag(parts[2]) if len(parts) == 6 else (-1, "")
+    return (best, -number, rest)
+
+
 def fits(wheel: str, interpreter: Interpreter) -> bool:
     """Whether one of the tags (PEP 425) in the name of a wheel is one of the interpreter's."""
-    pythons, abis, platforms = (part.split(".") for part in wheel.removesuffix(".whl").rsplit("-", 3)[1:])
     supported = frozenset(interpreter.tags)
-    return any(f"{p}-{a}-{s}" in supported for p in pythons for a in abis for s in platforms)
+    return any(tag in supported for tag in _tags(wheel.removesuffix(".whl")))
 
 
 def _normal(constraint: str) -> str:
@@ -97,6 +165,24 @@ def _normal(constraint: str) -> str:
         return str(parse_pep508(constraint))
     except FelloeError:
         return constraint
+
+
+def _tags(stem: str) -> Iterator[str]:
+    pythons, abis, platforms = (part.split(".") for part in stem.rsplit("-", 3)[1:])
+    return (f"{p}-{a}-{s}" for p in pythons for a in abis for s in platforms)
+
+
+def _build_tag(text: str) -> tuple[int, str]:
+    digits = LEADING_DIGITS.match(text)
+    return (int(digits[0]), text[digits.end() :]) if digits else (-1, text)
+
+
+def _shown(name: str, value: Json) -> str:
+    """One that may be a secret as the beginning of its sha256: whether it changed is all that is asked."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    if MAY_BE_SECRET.search(name) or MAY_BE_SECRET.search(text) or len(text) > LONGEST_SHOWN:
+        return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return redacted(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _is_toolchain(name: str) -> bool:

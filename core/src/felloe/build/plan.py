@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from felloe.errors import BuildError
 from felloe.metadata import load_pyproject
@@ -86,7 +86,8 @@ class BuildJob:
 
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
     for a wheel that leads there (PEP 660). `what` names it in errors. `settings` are the backend's config settings (PEP
-    517). Where `may_build` is false, a backend that cannot prepare metadata is not asked for a wheel.
+    517); `inputs` and `fingerprint` say all that the build depends on. Where `may_build` is false, a backend that
+    cannot prepare metadata is not asked for a wheel.
     """
 
     build: str
@@ -97,6 +98,7 @@ class BuildJob:
     interpreter: Interpreter
     settings: Mapping[str, Json]
     fingerprint: Fingerprint
+    inputs: Mapping[str, str] = field(factory=dict)
     goal: Goal
     may_build: bool = True
     stack: Stack = ()

@@ -21,8 +21,9 @@ __all__ = ["Build", "builds_in", "with_build"]
 class Build:
     """What a build gave: metadata, and a wheel (its file name, sha256 and size in bytes) where it went that far.
 
-    `backend` is its name (PEP 517); `requirements` maps the file name of each wheel in its environment to its sha256.
-    `built` is an instant in UTC (RFC 3339), `seconds` how long it took; `log` tells its log from others of this id.
+    `inputs` are what `Inputs.shown` gave. `backend` is its name (PEP 517); `requirements` maps the file name of each
+    wheel in its environment to its sha256. `built` is an instant in UTC (RFC 3339), `seconds` how long it took; `log`
+    tells its log from others of this id.
     """
 
     build: str
@@ -33,6 +34,7 @@ class Build:
     wheel: str | None = None
     sha256: str | None = None
     size: int | None = None
+    inputs: Mapping[str, str] = field(factory=dict)
     backend: str = ""
     requirements: Mapping[str, str] = field(factory=dict)
     built: str = ""
@@ -57,7 +59,7 @@ class Build:
         }
         if self.wheel is not None:
             document |= {"wheel": self.wheel, "sha256": self.sha256, "size": self.size}
-        document |= {"backend": self.backend, "requirements": dict(self.requirements)}
+        document |= {"inputs": dict(self.inputs), "backend": self.backend, "requirements": dict(self.requirements)}
         document |= {"built": self.built, "seconds": self.seconds, "log": self.log}
         return {**document, "metadata": dict(self.metadata.fields)}
 
@@ -111,8 +113,9 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
         wheel=None if wheel is None else _wheel_name(wheel),
         sha256=None if wheel is None else _text(document["sha256"]),
         size=_size(document.get("size")),
+        inputs=_texts(document.get("inputs", {})),
         backend=_text(document.get("backend", "")),
-        requirements={_text(name): _text(sha256) for name, sha256 in document.get("requirements", {}).items()},
+        requirements=_texts(document.get("requirements", {})),
         built=_text(document.get("built", "")),
         seconds=float(document.get("seconds", 0.0)),
         log=_text(document.get("log", "")),
@@ -123,6 +126,10 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
     return value
+
+
+def _texts(value: Mapping[object, object]) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in value.items()}
 
 
 def _size(value: object) -> int | None:
