@@ -130,6 +130,17 @@ async def test_a_second_identical_run_writes_the_same_bytes(scene: Scene) -> Non
     assert {path: (scene.cache / path).read_bytes() for path in before} == before
 
 
+async def test_a_wheel_that_differs_from_the_metadata_prepared_before_is_told_and_counts(scene: Scene) -> None:
+    dynamic = "['zlib-ng>=1'] if 'wheel' in open(os.environ['TEST_HOOKS_CALLED']).read() else []"
+    scene.add(requires_dist=dynamic)
+    assert (await scene.metadata()).metadata.requires_dist == ()
+
+    await scene.wheel()
+    (message,) = scene.told.messages("warning")
+    assert 'requires-dist null -> ["zlib-ng>=1"]' in message
+    assert (await scene.metadata()).metadata.requires_dist == ("zlib-ng>=1",)
+
+
 async def test_new_bytes_are_built_and_replace_what_was_known(scene: Scene) -> None:
     scene.add(requires_dist="['old']")
     await scene.wheel()

@@ -5,6 +5,7 @@ What a build requires is found, resolved and brought by the line itself, with th
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from felloe.config import Building, Policy
 from felloe.errors import BuildError, BuildNeededError, FelloeError
 from felloe.flights import Flights
 from felloe.metadata import proves
+from felloe.progress import Event
 from felloe.record import Record
 from felloe.stepping import work
 from felloe.values import Dist, Interpreter, Json, Metadata, Request, Wheel
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Done", "Material", "Offer", "Requirements", "SdistBuilds"]
 
 ALL = ":all:"
+RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
 
 
 class Requirements(Protocol):
@@ -117,14 +120,23 @@ class SdistBuilds:
                 return await builder.take(job, wheel)
             return await builder.build(job, lambda requirements: self._wheels(requirements, job, line))
 
-        if job.stack:
-            return Done(await build(), is_new=True)
         # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
-        return Done(
-            await self._flights.share((job.build, job.fingerprint, job.goal, job.may_build), build), is_new=True
-        )
+        key = (job.build, job.fingerprint, job.goal, job.may_build)
+        done: Build = await (build() if job.stack else self._flights.share(key, build))
+        self._tell_what_prepared_metadata_missed(done, record, asked)
+        return Done(done, is_new=True)
 
     # -- the steps
+
+    def _tell_what_prepared_metadata_missed(self, done: Build, record: Record, asked: Asked) -> None:
+        """A resolver may have relied on them. PEP 517 wants them to be those of the wheel, which count from now on."""
+        same = [each for each in builds_in(record) if (each.build, each.fingerprint) == (done.build, done.fingerprint)]
+        prepared = next((each for each in same if each.goal == "prepare"), None)
+        if done.wheel is None or prepared is None:
+            return
+        if changes := _changes(prepared.metadata, done.metadata):
+            message = f"the wheel of {asked.what} differs from the metadata prepared before: {'; '.join(changes)}"
+            self._made_builder().workshop.report(Event(code="warning", message=message))
 
     def _serving(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         if not self.are_kept:
@@ -267,6 +279,11 @@ class _Lookup:
 
     async def metadata(self, dist: Dist) -> Metadata:
         return await self._line.metadata_for(dist, self._stack)
+
+
+def _changes(old: Metadata, new: Metadata) -> list[str]:
+    pairs = ((name, old.fields.get(name), new.fields.get(name)) for name in RELIED_ON)
+    return [f"{name} {json.dumps(before)} -> {json.dumps(now)}" for name, before, now in pairs if before != now]
 
 
 def _build_id(asked: Asked, record: Record) -> str:
