@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import anyio
 import pytest
@@ -199,6 +200,24 @@ async def test_a_backend_without_editable_wheels_is_named(scene: Scene, monkeypa
     with pytest.raises(BuildError, match="has no `build_editable`") as caught:
         await scene.wheel("-e ./acme")
     assert "leave out `-e`" in caught.value.hint
+
+
+async def test_settings_of_a_project_whose_name_only_a_build_tells(scene: Scene) -> None:
+    building = Building(config_settings_package={"acme": {"speed": "slow"}})
+
+    wheel = await scene.wheel(building=building)
+    assert "slow" in ZipFile(wheel.path).read("acme.py").decode()
+    assert scene.hooks().count("acme wheel") == 2  # the first one told the name
+    assert (await scene.wheel(building=building)).cached
+
+
+async def test_a_project_without_a_name_is_not_built_where_some_names_must_not_be(scene: Scene) -> None:
+    building = Building(no_build=frozenset({"other"}))
+    with pytest.raises(BuildNeededError) as caught:
+        await scene.wheel(building=building)
+    assert "NAME @" in caught.value.hint
+    await scene.wheel(f"acme @ {scene.upstream.as_uri()}", building=building)
+    await scene.wheel(building=building)  # its name is known by now
 
 
 @pytest.mark.parametrize("kind", ["metadata", "wheel"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
 from felloe.build.plan import BuildJob, Goal, Stack, build_id
@@ -56,11 +57,13 @@ class Offer(Protocol):
 class Asked:
     """An sdist, for which interpreter and as far as what it is asked; `stack` are the builds that wait for it.
 
-    `may_build` is whether a wheel may be built where the backend cannot prepare metadata alone.
+    `name` (normalised) is the project's, where it is known. `may_build` is whether a wheel may be built where the
+    backend cannot prepare metadata alone.
     """
 
     dist: Dist
     what: str
+    name: str | None = None
     interpreter: Interpreter
     goal: Goal
     may_build: bool = True
@@ -99,7 +102,7 @@ class SdistBuilds:
 
     def known(self, asked: Asked, record: Record) -> Build | None:
         """The best build in the record that serves, of equal ones the newest. Does no I/O."""
-        return self._serving(builds_in(record), asked, record) if record.builds else None
+        return self._serving(builds_in(record), _named(asked, record), record) if record.builds else None
 
     async def get(self, asked: Asked, record: Record, material: Material, line: Requirements, offer: Offer) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
@@ -108,6 +111,7 @@ class SdistBuilds:
         built, and what its requirements raise.
         """
         await work()
+        asked = _named(asked, record)
         builder = self._made_builder()
         before = self._serving(builder.builds(_build_id(asked, record)), asked, record)
         if before is not None and await builder.is_whole(before):
@@ -124,6 +128,8 @@ class SdistBuilds:
         key = (job.build, job.fingerprint, job.goal, job.may_build)
         done: Build = await (build() if job.stack else self._flights.share(key, build))
         self._tell_what_prepared_metadata_missed(done, record, asked)
+        if asked.name is None and self._settings(named := evolve(asked, name=_normal_name(done))) != job.settings:
+            return await self.get(named, record, material, line, offer)  # nobody knew that they are meant for this one
         return Done(done, is_new=True)
 
     # -- the steps
@@ -153,12 +159,19 @@ class SdistBuilds:
         return min(serving, key=lambda each: preference(each.wheel, asked.interpreter), default=None)
 
     def _refuse_forbidden(self, asked: Asked) -> None:
-        if not self._building.no_build & {ALL, asked.dist.name}:
+        forbidden = self._building.no_build
+        hint = "choose a version that has a wheel, or allow the build"
+        if ALL in forbidden:
+            option = "--no-build"
+        elif asked.name in forbidden:
+            option = f"--no-build-package {asked.name}"
+        elif forbidden and asked.name is None:
+            option, hint = "--no-build-package", "say whether it is one of these: write `NAME @ ...`"
+        else:
             return
-        option = "--no-build" if ALL in self._building.no_build else f"--no-build-package {asked.dist.name}"
         raise BuildNeededError(
             f"{asked.what} would have to be built, which `{option}` forbids",
-            hint="choose a version that has a wheel, or allow the build",
+            hint=hint,
             code="build-not-allowed",
             filename=asked.dist.filename,
         )
@@ -183,7 +196,7 @@ class SdistBuilds:
     def _settings(self, asked: Asked) -> dict[str, Json]:
         """`-C` is for what was asked for; a backend that is built on the way may not know what it says."""
         general = {} if asked.stack else self._building.config_settings
-        return {**general, **self._building.config_settings_package.get(asked.dist.name or "", {})}
+        return {**general, **self._building.config_settings_package.get(asked.name or "", {})}
 
     def _inputs(self, asked: Asked) -> Inputs:
         return Inputs(
@@ -279,6 +292,21 @@ class _Lookup:
 
     async def metadata(self, dist: Dist) -> Metadata:
         return await self._line.metadata_for(dist, self._stack)
+
+
+def _named(asked: Asked, record: Record) -> Asked:
+    """With the project's name, where the request, the sdist or a build of before tells it."""
+    if asked.name is not None:
+        return asked
+    static = [record.static.name] if record.static else []
+    written = next((name for name in [asked.dist.name, *static] if name), None)
+    if written is None:
+        written = next((build.metadata.name for build in builds_in(record)), None)
+    return asked if written is None else evolve(asked, name=canonicalize_name(written))
+
+
+def _normal_name(build: Build) -> str:
+    return canonicalize_name(build.metadata.name)
 
 
 def _changes(old: Metadata, new: Metadata) -> list[str]:
