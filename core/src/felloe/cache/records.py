@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from felloe.cache.layout import Layout, digest
 from felloe.cache.locks import hold
@@ -12,6 +14,9 @@ from felloe.cache.store import Store
 from felloe.errors import CacheError
 from felloe.progress import Event
 from felloe.record import Record
+
+if TYPE_CHECKING:
+    from anyio import Lock
 
 __all__ = ["Records"]
 
@@ -24,6 +29,7 @@ class Records:
         self._store = store
         self._report = report
         self._warnings: set[str] = set()
+        self._queues: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
 
     def read(self, path: Path) -> Record | None:
         """What is known there; None for nothing, or nothing that can be read."""
@@ -53,12 +59,17 @@ class Records:
             self._warn(f"{error}; what was found out is not kept")
         return change(self.read(path)) if new is None else new
 
-    def fetching(self, path: Path) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def fetching(self, path: Path) -> AsyncIterator[None]:
         """The lock held while the bytes of this entry are fetched.
 
         Inside it only the lock of `change` may be taken, which waits for nothing itself. Raises CacheError.
         """
-        return self._hold(path, "fetch")
+        from anyio import Lock
+
+        # In this process one waits for the other without looking at the file again and again.
+        async with self._queues.setdefault(path, Lock()), self._hold(path, "fetch"):
+            yield
 
     def _warn(self, message: str) -> None:
         """Once: every record of a run has the same trouble."""
