@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.build.hints import hint_for
+from felloe.build.hints import hint_for, lacks_room
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,7 @@ from felloe.build.hints import hint_for
         ("ImportError: No module named numpy", "`numpy`"),
         ("ModuleNotFoundError: No module named 'distutils'", "Python 3.12"),
         ("ModuleNotFoundError: No module named 'pkg_resources'", "`setuptools<82`"),
+        ("OSError: [Errno 28] No space left on device: '/tmp/x'", "the disk is full"),
     ],
 )
 def test_what_is_missing_is_named(line: str, named: str) -> None:
@@ -91,6 +92,27 @@ def test_a_header_tells_more_than_a_module() -> None:
     module = "ModuleNotFoundError: No module named 'optional'"
 
     assert hint_for([header, module]) == hint_for([module, header]) == hint_for([header])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("OSError: [Errno 28] No space left on device", True),
+        ("/tmp/cc.s: fatal error: error writing to /tmp/cc.s: No space left on device", True),
+        ("error: could not write output: No space left on device (os error 28)", True),
+        ("Error: ENOSPC: no space left on device, write", True),
+        ("cp: error writing 'x': Disk quota exceeded", True),
+        ("cp: x: Disc quota exceeded", True),
+        ("there is no space left", False),
+        ("OSError: [Errno 12] Cannot allocate memory", False),
+        ("", False),
+    ],
+)
+def test_what_says_that_there_was_no_room(line: str, expected: bool) -> None:
+    header = "spam.c:1:10: fatal error: ffi.h: No such file or directory"
+
+    assert lacks_room([header, line, header]) is expected
+    assert ("disk is full" in hint_for([header, line, header])) is expected
 
 
 def test_the_last_of_a_kind_counts() -> None:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from felloe.testing import IndexServer
+from felloe.testing import IndexServer, Project, make_wheel
 from tests.fixtures.program import Program
+from tests.fixtures.projects import buildable
 
 # Another process that has been given a path of the cache, and holds on to it until its stdin ends.
 HOLDER = """
@@ -56,6 +57,44 @@ def test_cleaning_one_project_leaves_the_others(felloe: Program, index: IndexSer
     assert freed > 0
     assert [each["cached"] for each in results] == [True, False]
     assert index.paths == ["/simple/acme/", "/files/acme-2.0-py3-none-any.whl.metadata"]
+
+
+def test_cleaning_one_project_removes_its_wheels_unpacked(felloe: Program, index: IndexServer, tmp_path: Path) -> None:
+    for name in ("needed", "other"):
+        index.add(make_wheel(tmp_path, Project(name, "1.0"), files={f"{name}.py": ""}))
+    index.add(buildable(tmp_path, "delta", requires=["needed", "other"]))
+    felloe("wheel", "delta", "-o", "out")
+
+    felloe("cache", "clean", "Needed")
+    unpacked = sorted(path.name for path in felloe.cache.glob("unpacked-v0/*/*/files/*.py"))
+    felloe("cache", "clean", "delta")
+    index.add(buildable(tmp_path, "delta", "2.0", requires=["needed", "other"], code="import needed, other"))
+    (built,) = felloe("wheel", "delta==2.0", "-o", "out", "--json").results
+
+    assert unpacked == ["other.py"]
+    assert built["rung"] == "wheel"
+
+
+def test_cleaning_one_project_removes_what_is_left_of_builds_that_failed(
+    felloe: Program, index: IndexServer, tmp_path: Path
+) -> None:
+    """With whatever settings, and of a file whose request names no project."""
+    for name in ("delta", "epsilon"):
+        index.add(buildable(tmp_path, name, code="raise SystemExit('no use')"))
+        felloe("wheel", name, "-o", "out", code=1)
+        felloe("wheel", name, "-o", "out", "-C", "speed=fast", code=1)
+    felloe("wheel", index.add(buildable(tmp_path, "zeta", code="raise SystemExit('no use')")), "-o", "out", code=1)
+
+    def first_lines() -> list[str]:
+        return sorted(log.read_text().partition("\n")[0] for log in felloe.cache.glob("builds-v0/*/*.log"))
+
+    kept = ["felloe: a build of epsilon"] * 2
+    assert first_lines() == ["felloe: a build of delta"] * 2 + kept + ["felloe: a build of zeta"]
+
+    felloe("cache", "clean", "Delta", "zeta")
+
+    assert first_lines() == kept
+    assert len({path.name[:32] for path in felloe.cache.glob("builds-v0/*/*")}) == 1
 
 
 def test_cleaning_all_leaves_what_is_not_ours(felloe: Program) -> None:

@@ -333,6 +333,20 @@ async def test_bytes_that_are_no_archive(workshop):
     assert list(workshop.root.glob("unpacked-v0/*/*")) == []
 
 
+@pytest.mark.parametrize("length", [1100, 3600, 4000, 4090])
+async def test_a_wheel_with_a_path_too_long_to_be_installed(workshop, length):
+    """What can be unpacked, and what cannot: neither is a fault of the cache. It leaves nothing that disturbs."""
+    path = "/".join(["folder" * 20] * (length // 121)).ljust(length, "x")
+    wheel = workshop.wheel("tool", files={path: "x = 1"})
+
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match=r"^`tool-1\.0-py3-none-any\.whl` holds a .*: `folderfolder"):
+            await workshop.make(wheel)
+    assert workshop.kept() == []
+    assert [path for path in workshop.in_scratch() if "folderfolder" in path] == []
+    assert run(await workshop.make(tool(workshop)), "shell") == "shell\n"
+
+
 # Pythons that are gone, and caches that are damaged
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from felloe.errors import ArchiveError
-from felloe.installation.wheel import read_wheel
+from felloe.installation.wheel import LONGEST_PATH, read_wheel
 
 WHEEL = "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 INFO = "a-1.0.dist-info"
@@ -136,3 +136,13 @@ def test_a_symbolic_link_is_refused(tmp_path, target):
 
     with pytest.raises(ArchiveError, match="holds a symbolic link, which a wheel cannot: `folder/link`"):
         read(tmp_path)
+
+
+def test_a_path_has_room_for_the_folders_that_it_gets_into(tmp_path):
+    path = "/".join(["folder" * 20] * 8)
+    longest = f"{path}/{'x' * (LONGEST_PATH - len(path) - 1)}"
+    assert longest in placed(read(tmp_path / "good", {longest: ""}))
+
+    with pytest.raises(ArchiveError, match=f"^`{NAME}` holds a path of more than {LONGEST_PATH} bytes: `folder") as bad:
+        read(tmp_path / "bad", {f"{longest[:-1]}é": ""})
+    assert len(str(bad.value)) < 400

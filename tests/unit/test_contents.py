@@ -15,6 +15,7 @@ from felloe.build.fingerprint import Fingerprint
 from felloe.build.history import History
 from felloe.build.record import Build, with_build
 from felloe.cache.contents import clean, items, normalised, size
+from felloe.cache.folders import Folders
 from felloe.errors import CacheError
 from felloe.record import Record, with_static, with_wheel
 from felloe.values import CacheKey, Entry, Metadata
@@ -52,7 +53,7 @@ def add_archive(cache, filename, sha256=SHA256):
     return cache.archives.put(file, sha256, filename)
 
 
-def add_build(cache, path, *, build, log="log", **wheel):
+def add_build(cache, path, *, build, log="log", project="any", **wheel):
     """A build of the entry at `path`, as the line makes it; gives the files of it but for its wheel."""
     record = cache.records.read(path)
     done = Build(
@@ -69,7 +70,25 @@ def add_build(cache, path, *, build, log="log", **wheel):
     printed = cache.run.folder() / "log"
     printed.write_bytes(DATA)
     anyio.run(cache.records.change, path, lambda old: with_build(old, done))
-    return [cache.layout.builds(build), history.keep_log(printed, build, log)]
+    return [cache.layout.builds(build), history.keep_log(printed, build, log, project)]
+
+
+def add_log(cache, *, build, project, printed=DATA):
+    """What a build printed that failed: nothing else is known of it."""
+    log = cache.run.folder() / "log"
+    log.write_bytes(printed)
+    return History(cache.layout, cache.store, cache.events.append).keep_log(log, build, "0a1b-wheel", project)
+
+
+def add_unpacked(cache, sha256):
+    """A wheel, unpacked and compiled, as an environment takes it; gives all that there is of it."""
+    folders = Folders(cache.layout, cache.store, cache.events.append)
+    for name in ("files", "cpython-311-a70d0d0a"):
+        made = cache.run.folder()
+        (made / "a.py").write_bytes(DATA)
+        made.chmod(0o500)
+        folders.put(made, cache.layout.unpacked(sha256) / name)
+    return [cache.layout.unpacked(sha256), *cache.layout.unpacked(sha256).iterdir()]
 
 
 def add_page(cache, url, key="abcdef"):
@@ -100,6 +119,10 @@ def clean_projects(cache, *names):
     found = list(items(cache.layout, cache.records))
     cache.run.end()
     return clean(cache.layout, cache.run, found, frozenset(names))
+
+
+def first_line(log):
+    return log.read_bytes().partition(b"\n")[0] + b"\n"
 
 
 # Size
@@ -346,13 +369,13 @@ def test_content_that_is_no_digest_removes_nothing_else(tmp_path, content):
     outside.mkdir(parents=True)
     (outside / "file").touch()
     with Cache(outside.with_name("cache")) as cache:
-        other = add_archive(cache, "b.tar.gz")
+        stays = [add_archive(cache, "b.tar.gz"), *add_unpacked(cache, "e" * 64)]
         path = add(cache, "a-1.0.tar.gz", content=content.format(outside=outside))
 
         clean_projects(cache, "a")
 
     assert not path.exists()
-    assert other.exists()
+    assert [path for path in stays if not path.exists()] == []
     assert (outside / "file").exists()
 
 
@@ -383,6 +406,127 @@ def test_cleaning_one_project_removes_what_was_built_of_it(cache):
     assert [path for path in stays if not path.exists()] == []
     assert not wheel.parent.exists()
     assert cache.warnings() == []
+
+
+def test_cleaning_one_project_removes_the_logs_of_builds_that_failed(cache):
+    """Of whatever bytes, subdirectory and settings they were: each says first of which project it is."""
+    add(cache, "a-1.0.tar.gz")
+    gone = [add_log(cache, build="1" * 32, project="a"), add_log(cache, build="2" * 32, project="a", printed=b"")]
+    forged = first_line(gone[0]) + DATA
+    stays = [
+        add_log(cache, build="3" * 32, project="a-b"),
+        add_log(cache, build="4" * 32, project="", printed=forged),
+        add_log(cache, build="5" * 32, project="b", printed=forged),
+        gone[0].with_name("mine.log"),
+        gone[0].with_name("x-wheel.log"),
+        gone[0].with_name(f"{'1' * 32}.log"),
+        gone[0].with_name(f"{'1' * 32}-wheel.txt"),
+        gone[0].with_name(f"{'2' * 32}-wheel.log"),  # in the folder of another
+        cache.root / "builds-v0" / f"{'1' * 32}-wheel.log",
+    ]
+    for path in stays[3:]:
+        path.write_bytes(forged)
+
+    assert clean_projects(cache, "a") > 0
+
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
+
+
+def test_cleaning_one_project_removes_what_is_remembered_of_builds_without_an_entry(cache):
+    """Of such as failed, and of bytes that its entry had before."""
+    failed = add_log(cache, build="1" * 32, project="a")
+    path = add(cache, "a-1.0.tar.gz", content="sha256:" + "e" * 64)
+    gone = [
+        failed,
+        cache.layout.builds("1" * 32),
+        path,
+        add_archive(cache, WHEEL),
+        *add_build(cache, path, build=BUILD, project="a", wheel=WHEEL, sha256=SHA256),
+    ]
+    cache.store.write_document(gone[1], {"builds": [], "failures": [{"build": "1" * 32}]})
+    anyio.run(cache.records.change, path, lambda old: evolve(old, builds=(), data={}))
+
+    assert clean_projects(cache, "a") > 0
+
+    assert [path for path in gone if path.exists()] == []
+
+
+@pytest.mark.parametrize(
+    "document", [{"builds": 1}, {"x": 1}, {"builds": [1, None, {"sha256": "../../outside"}]}, None]
+)
+def test_records_of_builds_that_cannot_be_read_are_removed(cache, tmp_path, document):
+    (tmp_path / "outside").mkdir()
+    records = add_log(cache, build=BUILD, project="a").with_name(f"{BUILD}.json")
+    if document is None:
+        records.write_bytes(b"[" * 100_000)
+    else:
+        cache.store.write_document(records, document)
+
+    clean_projects(cache, "a")
+
+    assert not records.exists()
+    assert (tmp_path / "outside").is_dir()
+
+
+def test_a_log_says_of_which_project_it_is(cache):
+    printed = b"\xff one\r\ntwo https://user:secret@example.com/x\n"
+
+    log = add_log(cache, build=BUILD, project="a-b", printed=printed)
+
+    assert log.read_bytes() == b"felloe: a build of a-b\n\\xff one\r\ntwo https://example.com/x\n"
+    assert add_log(cache, build=BUILD, project="a-b", printed=b"\xff\r\n").read_bytes().endswith(b"-b\n\xff\r\n")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_foreign_thing_in_the_place_of_a_log(cache, tmp_path, foreign):
+    with Cache(tmp_path / "outside") as other:
+        target = add_log(other, build="1" * 32, project="a")
+    before = everything(other.root)
+    log = add_log(cache, build="1" * 32, project="a")
+    places = [log.with_name(f"{'1' * 32}-other.log"), log.with_name(f"{'1' * 32}.json")]
+    for place in places:
+        foreign(place, target)
+
+    clean_projects(cache, "a")
+
+    assert not log.exists()
+    assert [place for place in places if not os.path.lexists(place)] == []
+    assert everything(other.root) == before
+
+
+def test_cleaning_one_project_removes_its_wheels_unpacked(cache):
+    """Those that were fetched, and those that were built."""
+    sdist = add(cache, "a-1.0.tar.gz", content="sha256:" + "d" * 64)
+    add(cache, "a-2.0-py3-none-any.whl", content="sha256:" + "e" * 64)
+    add_build(cache, sdist, build=BUILD, wheel=WHEEL, sha256=SHA256)
+    gone = [*add_unpacked(cache, SHA256), *add_unpacked(cache, "e" * 64)]
+    add(cache, "b-1.0-py3-none-any.whl", content="sha256:" + "f" * 64)
+    stays = add_unpacked(cache, "f" * 64)
+
+    assert clean_projects(cache, "a") > 0
+
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
+    assert len(gone) == 2 * len(stays) == 10
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_wheels_unpacked_behind_links_stay(cache, tmp_path, level):
+    with Cache(tmp_path / "outside") as outside:
+        path = add_unpacked(outside, SHA256)[0]
+    before = everything(outside.root)
+    parts = path.relative_to(outside.root).parts[:level]
+    place = cache.root.joinpath(*parts)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside.root.joinpath(*parts))
+    add(cache, "a-1.0-py3-none-any.whl", content=f"sha256:{SHA256}")
+
+    clean_projects(cache, "a")
+
+    assert summary(cache) == []
+    assert everything(outside.root) == before
 
 
 # Texts in the record of a build, which may be anything. `{outside}` is the path of a folder beside the cache.
@@ -427,6 +571,7 @@ def test_records_of_builds_that_say_anything_remove_nothing_else(tmp_path, key, 
         stays = [
             add_archive(cache, "b.tar.gz", "f" * 64),
             add_archive(cache, WHEEL, "e" * 64),
+            *add_unpacked(cache, "e" * 64),
             *add_build(cache, other, build="c" * 32, wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
         ]
         document = {"build": "d" * 32, "sha256": "d" * 64, "wheel": WHEEL, key: text}

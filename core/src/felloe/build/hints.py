@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-__all__ = ["hint_for"]
+__all__ = ["hint_for", "lacks_room"]
 
 # Programs that builds start. Python says of these as of any file that it is not there.
 _PROGRAMS = (
@@ -15,6 +15,7 @@ _PROGRAMS = (
 )
 
 # What is looked for, in this order: what is said of one thing that is missing comes before what may be said in passing.
+_NO_ROOM = r"(?P<it>(?i:no space left on device|dis[ck] quota exceeded))"  # ENOSPC, EDQUOT
 _PYTHON_HEADER = r"fatal error: '?(?P<it>Python\.h)\b"
 _HEADERS = (
     r"fatal error: '?(?P<it>[\w.+/-]+\.(?:h|hh|hpp|hxx))'?(?:: No such file| file not found)",
@@ -60,6 +61,11 @@ def hint_for(output: Sequence[str]) -> str:
     return _module(module) if module else ""
 
 
+def lacks_room(output: Sequence[str]) -> bool:
+    """Whether the last lines that a build printed say that a disk was full."""
+    return any(_found((_NO_ROOM,), output))
+
+
 def _found(patterns: Sequence[str], output: Sequence[str]) -> Iterator[str]:
     """What is missing, of the last line that says so first."""
     for line in reversed(output):
@@ -77,6 +83,7 @@ def _module(name: str) -> str:
 
 
 _KNOWN = (
+    ((_NO_ROOM,), "the disk is full, or a quota: free some space, or name a folder elsewhere with --cache-dir"),
     ((_PYTHON_HEADER,), "install the headers of this Python (`python3-dev` on Debian, `python3-devel` on Fedora)"),
     (_HEADERS, "the C header `{}` is missing: install the development package (`-dev`, `-devel`) of its library"),
     (_LIBRARIES, "the library `{}` is missing: install it, with its development package (`-dev`, `-devel`)"),

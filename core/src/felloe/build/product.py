@@ -10,6 +10,7 @@ from pathlib import Path
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildJob
 from felloe.errors import BuildError, FelloeError
+from felloe.installation.wheel import check_format
 from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
 from felloe.values import Metadata
 
@@ -22,11 +23,15 @@ def read_prepared(info: Path, job: BuildJob) -> Metadata:
 
 
 def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
-    """METADATA of the wheel that a backend made, which has to fit the interpreter asked about. Raises BuildError."""
+    """METADATA of the wheel that a backend made, of a format that is known (PEP 427).
+
+    It has to fit the interpreter asked about. Raises BuildError.
+    """
     from felloe.net.archive import read_wheel_metadata
 
     try:
         raw = read_wheel_metadata(wheel, wheel.name)
+        check_format(wheel, wheel.name)
     except FelloeError as error:
         raise _bad(job, str(error)) from error
     metadata = _checked(raw, job)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from felloe.cache.layout import ENTRIES, PAGES, WHEEL_METADATA, Layout
+from felloe.cache.layout import BUILDS, ENTRIES, PAGES, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
 from felloe.cache.removal import remove_tree
 from felloe.cache.root import TAG_FILE, leads_outside, writing
@@ -19,7 +19,7 @@ from felloe.cache.run import Run, is_name
 from felloe.record import Record
 from felloe.values import Json
 
-__all__ = ["Item", "clean", "items", "normalised", "size"]
+__all__ = ["Item", "clean", "first_line_of_log", "items", "normalised", "project_of", "size"]
 
 BUCKET = re.compile(
     r"(built-wheel-metadata|wheel-metadata|builds|archives|unpacked|environments|resolutions|http|keep|memo|interpreters)"
@@ -27,6 +27,8 @@ BUCKET = re.compile(
 )
 LONGEST_LINE = 65536
 is_digest = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}").fullmatch
+is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
+is_log = re.compile(r"[0-9a-f]{32}-[0-9a-z-]+\.log").fullmatch
 SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -42,11 +44,21 @@ class Item:
     @property
     def name(self) -> str:
         """The project, normalised; "" where neither metadata nor file name tell."""
-        static = [self.record.static] if self.record.static else []
-        known = [each.fields for each in (*self.record.data.values(), *static)]
-        prepared = [each for build in self.record.builds if isinstance(each := build.get("metadata"), dict)]
-        written = next((str(each["name"]) for each in (*known, *prepared) if "name" in each), None)
-        return normalised(written or _project_in(self.filename))
+        return project_of(self.record, self.filename)
+
+
+def project_of(record: Record, filename: str) -> str:
+    """The project of an entry whose distribution is `filename`, normalised; "" where neither tells."""
+    static = [record.static] if record.static else []
+    known = [each.fields for each in (*record.data.values(), *static)]
+    prepared = [each for build in record.builds if isinstance(each := build.get("metadata"), dict)]
+    written = next((str(each["name"]) for each in (*known, *prepared) if "name" in each), None)
+    return normalised(written or _project_in(filename))
+
+
+def first_line_of_log(project: str) -> bytes:
+    """What the log of a build begins with, by which it is found when its project (normalised) is removed."""
+    return f"felloe: a build of {project}\n".encode("utf-8", "surrogateescape")
 
 
 def size(layout: Layout) -> int:
@@ -116,23 +128,61 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
     for page in _files(layout, PAGES):
         if _project_of(page) in names:
             page.unlink(missing_ok=True)
+    for source in _built(layout, names):
+        _remove_builds(layout, source)
 
 
 def _remove_archive(layout: Layout, sha256: str, filename: str) -> None:
-    archive = layout.archive(sha256, filename)
-    if not leads_outside(layout.root, archive):
-        with suppress(OSError):
-            remove_tree(archive.parent)
+    """As it was fetched or built, and unpacked."""
+    folders = [layout.archive(sha256, filename).parent]
+    if is_sha256(sha256):
+        folders.append(layout.unpacked(sha256))
+    for folder in folders:
+        if not leads_outside(layout.root, folder / "any"):
+            with suppress(OSError):
+                remove_tree(folder)
 
 
 def _remove_build(layout: Layout, build: Mapping[str, Json]) -> None:
     """Its wheel, and all that is known of the builds of its source. A record may say anything: it is no path."""
+    _remove_wheel(layout, build)
+    source = str(build.get("build"))
+    if is_digest(source) and not leads_outside(layout.root, layout.builds(source)):
+        _remove_builds(layout, source)
+
+
+def _remove_builds(layout: Layout, source: str) -> None:
+    """What is known of the builds of one source, by its build id, that were done or failed."""
+    records = layout.builds(source)
+    for build in _documents(records):
+        _remove_wheel(layout, build)
+    for path in filter(_is_regular, (records, *records.parent.glob(f"{source}-*.log"))):
+        path.unlink(missing_ok=True)
+
+
+def _remove_wheel(layout: Layout, build: Mapping[str, Json]) -> None:
     if is_digest(str(build.get("sha256"))):
         _remove_archive(layout, str(build["sha256"]), str(build.get("wheel")))
-    source = str(build.get("build"))
-    if is_digest(source) and not leads_outside(layout.root, records := layout.builds(source)):
-        for path in (records, *records.parent.glob(f"{source}-*.log")):
-            path.unlink(missing_ok=True)
+
+
+def _built(layout: Layout, names: frozenset[str]) -> set[str]:
+    """The build ids of these projects, as their logs say: of builds that failed, and of older bytes, no entry tells."""
+    first_lines = frozenset(map(first_line_of_log, names))
+    found = set()
+    for log in _files(layout, BUILDS):
+        source, _, key = log.stem.partition("-")
+        if is_log(log.name) and log == layout.build_log(source, key) and _first_line(log) in first_lines:
+            found.add(source)
+    return found
+
+
+def _documents(records: Path) -> list[Mapping[str, Json]]:
+    """The builds that were done of one source, as they are written; none where that cannot be read."""
+    try:
+        builds = json.loads(records.read_bytes())["builds"] if _is_regular(records) else []
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [build for build in builds if isinstance(build, dict)] if isinstance(builds, list) else []
 
 
 def _files(layout: Layout, bucket: str) -> list[Path]:
@@ -140,7 +190,16 @@ def _files(layout: Layout, bucket: str) -> list[Path]:
     top = layout.root / bucket
     walked = () if top.is_symlink() else os.walk(top)
     paths = [Path(folder) / name for folder, _, names in walked for name in names]
-    return sorted(path for path in paths if path.is_file() and not path.is_symlink())
+    return sorted(filter(_is_regular, paths))
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(LONGEST_LINE)
 
 
 def _project_of(page: Path) -> str:

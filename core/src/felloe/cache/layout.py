@@ -14,7 +14,7 @@ from attrs import frozen
 
 from felloe.values import CacheKey
 
-__all__ = ["ENTRIES", "PAGES", "WHEEL_METADATA", "Layout", "digest", "key_part"]
+__all__ = ["BUILDS", "ENTRIES", "PAGES", "WHEEL_METADATA", "Layout", "digest", "key_part"]
 
 ENTRIES = "built-wheel-metadata-v0"
 WHEEL_METADATA = "wheel-metadata-v0"

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from attrs import frozen
 
@@ -14,12 +14,16 @@ from felloe.errors import ArchiveError
 from felloe.installation.scripts import EntryPoint, parse_entry_points
 from felloe.net.member import naming, shown
 
-__all__ = ["Placed", "Scheme", "WheelContents", "read_wheel"]
+if TYPE_CHECKING:
+    from felloe.net.zip import ZipReader
+
+__all__ = ["Placed", "Scheme", "WheelContents", "check_format", "read_wheel"]
 
 Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
 
 INFO, DATA = ".dist-info", ".data"
 LARGEST = 16 * 1024 * 1024
+LONGEST_PATH = 1024  # bytes: a path of Linux has 4096, and the folders that a file gets into take some of them
 VERSION = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})*")
 
 
@@ -65,14 +69,35 @@ def read_wheel(folder: Path, filename: str) -> WheelContents:
         return WheelContents(root=root, info=info, files=tuple(files), programs=programs)
 
 
+def check_format(archive: Path, filename: str) -> None:
+    """Looks into the wheel `filename`, which is still packed.
+
+    Raises ArchiveError where its file WHEEL is missing or cannot be read, or it is of a later format; OSError.
+    """
+    from felloe.net.dist_info import find_metadata
+    from felloe.net.limits import Budget, Limits
+    from felloe.net.zip import ZipReader
+
+    with naming(filename), archive.open("rb") as file:
+        wheel = ZipReader(file, Budget(Limits(), os.fstat(file.fileno()).st_size))
+        info = find_metadata(wheel.entries, filename).parts[0]
+        _root_scheme(_packed_text(wheel, f"{info}/WHEEL"))
+
+
 def _paths(folder: Path) -> Iterator[str]:
     """The files below `folder`, with slashes."""
     for where, folders, names in os.walk(folder):
         for path in (Path(where, name) for name in (*folders, *names)):
-            if path.is_symlink():
-                name = shown(path.relative_to(folder).as_posix())
-                raise ArchiveError(f"holds a symbolic link, which a wheel cannot: `{name}`")
+            _check_path(path, path.relative_to(folder).as_posix())
         yield from (Path(where, name).relative_to(folder).as_posix() for name in names)
+
+
+def _check_path(path: Path, name: str) -> None:
+    """By its length first: what is too long cannot be looked at everywhere."""
+    if len(os.fsencode(name)) > LONGEST_PATH:
+        raise ArchiveError(f"holds a path of more than {LONGEST_PATH} bytes: `{shown(name)}`")
+    if path.is_symlink():
+        raise ArchiveError(f"holds a symbolic link, which a wheel cannot: `{shown(name)}`")
 
 
 def _info(paths: Iterable[str]) -> str:
@@ -90,9 +115,31 @@ def _text(folder: Path, path: str) -> str:
         with folder.joinpath(path).open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError as error:
-        raise ArchiveError(f"has no file `{shown(path)}`, and a wheel has to have it") from error
-    if len(data) > LARGEST:
+        raise _missing(path) from error
+    _check_size(len(data), path)
+    return _decoded(data, path)
+
+
+def _packed_text(wheel: ZipReader, path: str) -> str:
+    found = [entry for entry in wheel.entries if "/".join(entry.parts) == path]
+    if len(found) > 1:
+        raise ArchiveError(f"holds {len(found)} files `{shown(path)}`, and has to hold one")
+    if not found or found[0].kind != "file":
+        raise _missing(path)
+    _check_size(max(found[0].size, found[0].packed), path)
+    return _decoded(wheel.read(found[0]), path)
+
+
+def _missing(path: str) -> ArchiveError:
+    return ArchiveError(f"has no file `{shown(path)}`, and a wheel has to have it")
+
+
+def _check_size(size: int, path: str) -> None:
+    if size > LARGEST:
         raise ArchiveError(f"holds more than {LARGEST} bytes in `{shown(path)}`", code="archive-too-large")
+
+
+def _decoded(data: bytes, path: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:

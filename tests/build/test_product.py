@@ -1,0 +1,114 @@
+"""What a backend made, checked before it is believed: wheels that nobody could install are none."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from felloe.build.builder import Builder, Workshop
+from felloe.build.fingerprint import Fingerprint
+from felloe.build.history import History
+from felloe.build.plan import BuildJob
+from felloe.build.product import read_wheel
+from felloe.config import Building
+from felloe.errors import BuildError
+from felloe.testing import Project, make_wheel
+from felloe.values import Dist, Interpreter
+from tests.fixtures.cache import Cache, everything
+
+DEMO = Project("demo", "1.0")
+INFO = "demo-1.0.dist-info"
+GOOD = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
+# The file WHEEL (None: there is none), and what is said of it.
+BAD = {
+    "none": (None, f"has no file `{INFO}/WHEEL`, and a wheel has to have it"),
+    "empty": ("", "has no good Wheel-Version in its file WHEEL: ``"),
+    "no version": ("Generator: test\n", "has no good Wheel-Version"),
+    "no number": ("Wheel-Version: one\n", "has no good Wheel-Version in its file WHEEL: `one`"),
+    "later": ("Wheel-Version: 2.0\n", "is of the wheel format 2.0, and only 1.0 is known"),
+    "much later": ("Wheel-Version: 10\n", "is of the wheel format 10"),
+    "no text": (b"Wheel-Version: 1.0\xff\n", f"holds a file that is not UTF-8: `{INFO}/WHEEL`"),
+    "too large": (GOOD.encode() + bytes(2**24), f"holds more than 16777216 bytes in `{INFO}/WHEEL`"),
+}
+
+
+def job_in(folder: Path) -> BuildJob:
+    """A build of DEMO, for a Python that takes pure wheels."""
+    python = Interpreter(path=folder / "python", version="3.12.0", markers={}, tags=("py3-none-any",))
+    return BuildJob(
+        build="b" * 32,
+        what="`demo-1.0.tar.gz` of source `acme`",
+        dist=Dist(source="acme", kind="sdist", filename="demo-1.0.tar.gz", name="demo", version="1.0"),
+        archive=folder / "demo-1.0.tar.gz",
+        interpreter=python,
+        settings={},
+        fingerprint=Fingerprint(settings="s", interpreter="i", toolchain="t"),
+        goal="wheel",
+    )
+
+
+def refused(wheel: Path, folder: Path) -> BuildError:
+    with pytest.raises(BuildError) as caught:
+        read_wheel(wheel, job_in(folder))
+    assert str(caught.value).isprintable()
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize("text", [GOOD, "Wheel-Version: 1.9\n", "wheel-version:1\n", "Wheel-Version: 0.1\r\n"])
+def test_formats_that_are_known(tmp_path: Path, text: str) -> None:
+    wheel = make_wheel(tmp_path, DEMO, files={f"{INFO}/WHEEL": text})
+
+    assert read_wheel(wheel, job_in(tmp_path)).name == "demo"
+
+
+@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
+def test_a_wheel_has_to_say_its_format(tmp_path: Path, text: str | bytes | None, said: str) -> None:
+    error = refused(make_wheel(tmp_path, DEMO, files={f"{INFO}/WHEEL": text}), tmp_path)
+
+    assert error.code == "bad-backend-output"
+    assert "the build of `demo-1.0.tar.gz` of source `acme` made what cannot be used: `demo-1.0-py3" in str(error)
+    assert said in str(error)
+
+
+@pytest.mark.parametrize("again", [GOOD, "Wheel-Version: 2.0\n"])
+def test_a_format_that_is_said_twice(tmp_path: Path, again: str) -> None:
+    wheel = make_wheel(tmp_path, DEMO)
+    with zipfile.ZipFile(wheel, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr(f"{INFO}/WHEEL", again)
+
+    assert f"holds 2 files `{INFO}/WHEEL`" in str(refused(wheel, tmp_path))
+
+
+def test_a_format_that_is_a_folder(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, DEMO, files={f"{INFO}/WHEEL": None})
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr(f"{INFO}/WHEEL/", "")
+
+    assert f"has no file `{INFO}/WHEEL`" in str(refused(wheel, tmp_path))
+
+
+@pytest.mark.anyio
+async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> None:
+    with Cache(tmp_path / "cache") as cache:
+        workshop = Workshop(
+            run=cache.run,
+            archives=cache.archives,
+            history=History(cache.layout, cache.store, cache.events.append),
+            environments=None,
+            resolutions=None,
+            sources=(),
+            report=cache.events.append,
+            clock=lambda: 0.0,
+        )
+        given = make_wheel(cache.run.folder(), DEMO, files={f"{INFO}/WHEEL": None})
+
+        with pytest.raises(BuildError, match=f"has no file `{INFO}/WHEEL`") as caught:
+            await Builder(workshop, Building()).take(job_in(tmp_path), given)
+
+        assert caught.value.code == "bad-backend-output"
+        assert "source `acme` gave it as built elsewhere" in caught.value.hint
+        assert [path for path in everything(cache.root) if path.startswith(("archives", "builds"))] == []
