@@ -67,6 +67,7 @@ class Asked:
     interpreter: Interpreter
     goal: Goal
     may_build: bool = True
+    newer_than: float | None = None
     stack: Stack = ()
 
 
@@ -177,6 +178,8 @@ class SdistBuilds:
         )
 
     def _job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+        from felloe.cache.contents import project_of
+
         inputs = self._inputs(asked)
         return BuildJob(
             build=_build_id(asked, record),
@@ -189,7 +192,9 @@ class SdistBuilds:
             fingerprint=fingerprint_of(inputs),
             inputs=inputs.shown(),
             goal=asked.goal,
+            project=asked.name or project_of(record, asked.dist.filename),
             may_build=asked.may_build,
+            newer_than=asked.newer_than,
             stack=asked.stack,
         )
 

@@ -16,12 +16,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import ExitStack, asynccontextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from attrs import field, frozen
 
-from felloe.build.hints import hint_for
+from felloe.build.failure import Cause
+from felloe.build.hints import hint_for, lacks_room
 from felloe.build.worker import kill_children
+from felloe.cache.root import writing
 from felloe.errors import BuildError
 from felloe.request import redacted
 from felloe.stepping import work
@@ -48,6 +50,7 @@ LOOKS = 5  # for processes, where others never stop being started
 
 TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
+FAILED = frozenset({"build-failed", "backend-unavailable"})  # of itself: not stopped, nor refused for what it gave
 LOOK = "look at the end of its output for the reason, or choose a version that has a wheel"
 TELL = "tell the author of its build backend, or choose a version that has a wheel"
 PLAIN = "leave out `-e`: this backend makes no editable wheels (PEP 660)"
@@ -84,7 +87,8 @@ class BackendProcess:
 async def running_backend(process: BackendProcess) -> AsyncIterator[Backend]:
     """A backend, in a process that ends with the context, and with it all that it started.
 
-    Raises BuildError where `backend_path` leads out of `source`, or the process cannot be started.
+    Raises BuildError where `backend_path` leads out of `source`, or the process cannot be started; CacheError, at the
+    latest when the context ends, where the log cannot be written.
     """
     await work()
     import anyio
@@ -103,8 +107,9 @@ async def running_backend(process: BackendProcess) -> AsyncIterator[Backend]:
 class Backend:
     """The hooks of a backend that is running, to be called one after the other; after `build-timeout`, no more of them.
 
-    Every hook raises BuildError, with the payload `hook`, `log` (a path) and `tail` (the last lines of the output) and
-    the code `build-failed`, `build-timeout`, `backend-unavailable` (it cannot be imported) or `bad-backend-output`.
+    Every hook raises BuildError, with the payload `hook`, `cause` (see `felloe.build.failure`), `log` (a path) and
+    `tail` (the last lines of the output), and the code `build-failed`, `build-timeout`, `backend-unavailable` (it
+    cannot be imported), `bad-backend-output`, or `no-room` (the disk is full).
     """
 
     def __init__(self, process: BackendProcess, worker: _Worker) -> None:
@@ -208,21 +213,25 @@ class Backend:
         if code is None:
             return self._bad(hook, f"gave more than {MOST_ANSWER} bytes")
         hint = NO_MEMORY if _signal_of(code) == signal.SIGKILL else LOOK
-        return self._error(hook, f"its process {_ending(code)} in `{hook}`", "build-failed", hint=hint)
+        cause: Cause | None = "accident" if _signal_of(code) else None
+        return self._error(hook, f"its process {_ending(code)} in `{hook}`", "build-failed", hint=hint, cause=cause)
 
     def _bad(self, hook: str, what: str) -> BuildError:
         return self._error(hook, f"`{hook}` {what}", "bad-backend-output", hint=TELL)
 
-    def _error(self, hook: str, reason: str, code: str, *, hint: str = LOOK) -> BuildError:
+    def _error(self, hook: str, reason: str, code: str, *, hint: str = LOOK, cause: Cause | None = None) -> BuildError:
         lines = self._worker.log.last_lines()
-        return _error(self._process, reason, code, hint_for(lines) or hint, hook=hook, tail=lines[-TAIL_LINES:])
+        said = [*lines, reason]
+        if code in FAILED and lacks_room(said):
+            code, cause = "no-room", "accident"
+        known = hint_for(said)
+        cause = cause or ("machine" if known or code == "build-timeout" else "project")
+        return _error(self._process, reason, code, known or hint, cause=cause, hook=hook, tail=lines[-TAIL_LINES:])
 
 
-def _error(
-    process: BackendProcess, reason: str, code: str, hint: str, *, hook: str = "", tail: Sequence[str] = ()
-) -> BuildError:
+def _error(process: BackendProcess, reason: str, code: str, hint: str, **payload: Json) -> BuildError:
     message = f"{process.what} cannot be built: {reason}"
-    return BuildError(message, hint=hint, code=code, hook=hook, log=str(process.log), tail=list(tail))
+    return BuildError(message, hint=hint, code=code, **{"hook": "", "tail": [], "log": str(process.log), **payload})
 
 
 def _check_backend_path(process: BackendProcess) -> None:
@@ -366,9 +375,10 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
     mark = os.urandom(16).hex()
     # In a build of another felloe, what is started here belongs to that build as well.
     environ = {**process.environ, MARK: f"{process.environ.get(MARK, '')} {mark}".strip()}
+    with writing(process.log.parent):
+        file = ours.enter_context(process.log.open("ab", buffering=0))
     with ExitStack() as theirs:
         try:
-            file = ours.enter_context(process.log.open("ab", buffering=0))
             stdin, requests = _pipe(theirs, ours)
             answers, stdout = _pipe(ours, theirs)
             output, stderr = _pipe(ours, theirs)
@@ -382,9 +392,9 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
                 start_new_session=True,
             )
         except OSError as error:
-            raise _error(process, f"its process cannot be started: {error}", "build-failed", LOOK) from error
-    log = _Log(file, output)
-    ours.callback(log.close)
+            reason = f"its process cannot be started: {error}"
+            raise _error(process, reason, "build-failed", LOOK, cause="accident") from error
+    log = ours.enter_context(_Log(file, output, process.log.parent))
     for end in (requests, answers, output):
         os.set_blocking(end.fileno(), False)
     return _Worker(started, mark.encode(), requests, answers, log)
@@ -482,11 +492,16 @@ def _ending(returncode: int) -> str:
 
 
 class _Log:
-    """What comes out of a pipe: the first bytes go to `file`, the last ones are kept, and go there after a gap."""
+    """What comes out of a pipe: the first bytes go to `file`, the last ones are kept, and go there after a gap.
 
-    def __init__(self, file: FileIO, output: FileIO) -> None:
+    A context: it raises CacheError at its end where something could not be written (in `folder`).
+    """
+
+    def __init__(self, file: FileIO, output: FileIO, folder: Path) -> None:
         self._file = file
         self._output = output
+        self._folder = folder
+        self._failure: OSError | None = None
         self._room = max(MOST_LOG - file.tell(), 0)
         self._end = bytearray()
         self._printed = 0
@@ -515,7 +530,17 @@ class _Log:
         lines = text.rstrip().split("\n") if text.strip() else []
         return [_shown(line.rstrip().rpartition("\r")[2]) for line in lines]
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A build that failed may have failed for the same reason; who gives up is not told."""
+        self._write_end()
+        if self._failure is not None and (kind is None or issubclass(kind, Exception)):
+            with writing(self._folder):
+                raise self._failure
+
+    def _write_end(self) -> None:
         shown = self._end[-self._left_out :] if self._left_out else b""
         if self._left_out:
             lost = self._left_out - len(shown)
@@ -531,8 +556,12 @@ class _Log:
         del self._end[:-KEPT]
 
     def _write(self, data: bytes) -> None:
-        with suppress(OSError):  # a disk without room fails the build where it writes what matters
-            self._file.write(data)
+        """Nothing more after a failure, which is told at the end: the output has to be read on."""
+        try:
+            while data and self._failure is None:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            self._failure = error
 
 
 def _shown(text: str) -> str:

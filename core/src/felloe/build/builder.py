@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import evolve, frozen
 
 from felloe.build.backend import Backend, BackendProcess, running_backend
+from felloe.build.failure import Failure, failure_of, naming_log
 from felloe.build.fingerprint import serves
 from felloe.build.history import History
 from felloe.build.plan import (
@@ -32,6 +33,7 @@ from felloe.build.product import own_copy, read_prepared, read_wheel
 from felloe.build.record import Build
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
+from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.config import Building
 from felloe.errors import ArchiveError, BuildError, BuildNeededError, FelloeError
@@ -40,15 +42,14 @@ from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
 from felloe.resolution.remembered import Resolutions
 from felloe.stepping import work
-from felloe.values import Metadata, Wheel
+from felloe.values import Dist, Interpreter, Json, Metadata, Wheel
 
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["Builder", "Supply", "Workshop"]
+__all__ = ["Builder", "Other", "Supply", "Workshop"]
 
 OLDEST_PYTHON = (3, 8)
-MOST_LINES = 12  # of a backend's output, in an error
 
 
 class Supply(Protocol):
@@ -56,6 +57,16 @@ class Supply(Protocol):
 
     def __call__(self, requirements: Sequence[str]) -> Awaitable[Sequence[Wheel]]:
         """Wheels that fulfil the requirements and each other's. Raises FelloeError."""
+        ...
+
+
+class Other(Protocol):
+    """Another way to build, which `str` names."""
+
+    async def build(
+        self, dist: Dist, source: Path, interpreter: Interpreter, settings: Mapping[str, Json], scratch: Path
+    ) -> Path | None:
+        """See `felloe.hookspecs.ExtensionSpec.builder`. Raises FelloeError."""
         ...
 
 
@@ -88,7 +99,10 @@ class _Equipped:
 
 @frozen(kw_only=True)
 class Workshop:
-    """What all builds of a Database share. `sources` are names and addresses, in the order of asking."""
+    """What all builds of a Database share. `sources` are names and addresses, in the order of asking.
+
+    `others` are asked before a backend is.
+    """
 
     run: Run
     archives: Archives
@@ -98,6 +112,7 @@ class Workshop:
     sources: Sequence[tuple[str, str]]
     report: Callable[[Event], None]
     clock: Callable[[], float]
+    others: Sequence[Other] = ()
 
 
 class Builder:
@@ -107,6 +122,7 @@ class Builder:
         self.workshop = workshop
         self._building = building
         self._tokens: anyio.CapacityLimiter | None = None
+        self._failures: list[Failure] = []  # of this run
 
     async def build(self, job: BuildJob, supply: Supply) -> Build:
         """What the build gave; it is in `builds-v0` then, and its wheel among the archives.
@@ -114,22 +130,30 @@ class Builder:
         Raises BuildError, and what `supply` raises.
         """
         await work()
+        if (built := await self._built_by_other(job)) is not None:
+            return built
         _refuse_old_python(job)
         _refuse_cycle(job)
         with self._site_folder() as folder:
             site = await self._unpacked(job, folder)
-            extra: Sequence[str] = ()
+            await self._refuse_what_failed(site, supply)
+            besides: Sequence[str] = ()
             for is_last in (False, True):
-                equipped = await self._equipped(site, (*site.system.requires, *extra), supply)
-                done, extra = await self._attempt(site, equipped, is_last=is_last)
+                equipped = await self._equipped(site, (*site.system.requires, *besides), supply)
+                try:
+                    done, wanted = await self._attempt(site, equipped, is_last=is_last)
+                except BuildError as error:
+                    await self._remember_failure(job, equipped, besides, error)
+                    raise
                 if done is not None:
                     return done
+                besides = wanted
         raise AssertionError("the last attempt asks for nothing more")
 
-    async def take(self, job: BuildJob, wheel: Path) -> Build:
+    async def take(self, job: BuildJob, wheel: Path, giver: str = "") -> Build:
         """A wheel (in scratch) that somebody else built; as checked, kept and remembered as one of ours.
 
-        Raises BuildError.
+        `giver` is whom errors name, by default the source. Raises BuildError.
         """
         await work()
         with self._site_folder() as folder:
@@ -137,7 +161,8 @@ class Builder:
                 try:
                     build = evolve(await self._taken(job, wheel, folder), built=self._now())
                 except BuildError as error:
-                    hint = f"source `{job.dist.source}` gave it as built elsewhere: report it to its authors"
+                    giver = giver or f"source `{job.dist.source}`"
+                    hint = f"{giver} gave it as built elsewhere: report it to its authors"
                     raise BuildError(error.message, hint=hint, code=error.code) from error
                 self.workshop.history.add(build)
                 return build
@@ -154,19 +179,75 @@ class Builder:
 
     # -- the steps
 
-    async def _unpacked(self, job: BuildJob, folder: Path) -> _Site:
+    async def _built_by_other(self, job: BuildJob) -> Build | None:
+        """What an extension made of a copy of the project that is its own; None where none of them will."""
+        if not job.may_build or job.dist.editable:
+            return None
+        for other in self.workshop.others:
+            with self._site_folder() as folder:
+                async with self._token():
+                    source, scratch = await self._copied(job, folder), folder / "wheel"
+                    scratch.mkdir()
+                    wheel = await other.build(job.dist, source, job.interpreter, job.settings, scratch)
+                if wheel is not None:
+                    self._tell(f"{job.what}: {other} has built a wheel")
+                    return await self.take(job, wheel, str(other))
+        return None
+
+    async def _copied(self, job: BuildJob, folder: Path) -> Path:
+        """The folder of the project, in a copy of what is to be built."""
         from anyio.to_thread import run_sync
 
+        from felloe.installation.files import copy_tree
         from felloe.net.archive import unpack
 
+        into = folder / "source"
+        into.mkdir()
+        if job.dist.kind == "tree":
+            await run_sync(copy_tree, job.archive, into)
+            return project_folder(into, job.dist, job.what)
+        return project_folder(await run_sync(unpack, job.archive, job.dist.filename, into), job.dist, job.what)
+
+    async def _unpacked(self, job: BuildJob, folder: Path) -> _Site:
         if job.dist.kind == "tree":
             top = job.editable_root if job.editable_root and job.goal == "wheel" else job.archive
+            source = project_folder(top, job.dist, job.what)
         else:
-            into = folder / "source"
-            into.mkdir()
-            top = await run_sync(unpack, job.archive, job.dist.filename, into)
-        source = project_folder(top, job.dist, job.what)
+            source = await self._copied(job, folder)
         return _Site(job=job, folder=folder, source=source, system=read_build_system(source, job.what))
+
+    async def _refuse_what_failed(self, site: _Site, supply: Supply) -> None:
+        """Raises BuildError where the same build failed before, in an environment with the same in it.
+
+        What it requires is looked up for that, as another release of it may do better; no backend runs.
+        """
+        job = site.job
+        if self._building.no_build_isolation or self._building.retry_failed:
+            return
+        for failure in (*self._failures, *self.workshop.history.failures(job.build)):
+            if failure.is_of(job):
+                wheels = await supply((*site.system.requires, *failure.besides))
+                if _digests(wheels) == failure.requirements:
+                    log = self.workshop.history.log(job.build, failure.log)
+                    raise failure.error(log, self.workshop.clock())
+
+    async def _remember_failure(
+        self, job: BuildJob, equipped: _Equipped, besides: Sequence[str], error: BuildError
+    ) -> None:
+        failure = failure_of(
+            error,
+            job,
+            requirements=_digests(equipped.wheels),
+            besides=tuple(besides),
+            failed=self._now(),
+            log=_log_key(job),
+        )
+        if failure.cause == "accident" or self._building.no_build_isolation:
+            return
+        self._failures = [each for each in self._failures if not each.is_of(job)] + [failure]
+        if failure.cause == "project":
+            async with self.workshop.history.building(job.build):
+                self.workshop.history.add_failure(failure)
 
     async def _equipped(self, site: _Site, requirements: Sequence[str], supply: Supply) -> _Equipped:
         interpreter = site.job.interpreter
@@ -240,7 +321,7 @@ class Builder:
         build = evolve(
             build,
             backend=site.system.backend,
-            requirements={wheel.filename: wheel.sha256 for wheel in equipped.wheels},
+            requirements=_digests(equipped.wheels),
             built=self._now(),
             seconds=round(seconds, 3),
             log=_log_key(job),
@@ -303,7 +384,8 @@ class Builder:
     def _site_folder(self) -> Iterator[Path]:
         folder = self.workshop.run.folder()
         try:
-            yield folder
+            with writing(folder):
+                yield folder
         finally:
             self.workshop.run.remove(folder)
 
@@ -313,13 +395,14 @@ class Builder:
         try:
             yield
         except BuildError as error:
-            raise _naming_log(error, self._keep_log(site)) from error
+            raise naming_log(error, self._keep_log(site)) from error
         self._keep_log(site)
 
     def _keep_log(self, site: _Site) -> Path | None:
         if not site.log.is_file():
             return None
-        return self.workshop.history.keep_log(site.log, site.job.build, _log_key(site.job))
+        job = site.job
+        return self.workshop.history.keep_log(site.log, job.build, _log_key(job), job.project)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z")
@@ -384,15 +467,9 @@ def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], job: BuildJob
     return True
 
 
+def _digests(wheels: Sequence[Wheel]) -> dict[str, str]:
+    return {wheel.filename: wheel.sha256 for wheel in wheels}
+
+
 def _log_key(job: BuildJob) -> str:
     return f"{digest(repr(job.fingerprint))}-{job.goal}"
-
-
-def _naming_log(error: BuildError, log: Path | None) -> BuildError:
-    """Where nothing was printed there is no log."""
-    if log is None:
-        return error
-    tail = "".join(f"\n  {line}" for line in error.payload.get("tail", ())[-MOST_LINES:])
-    payload = {**error.payload, "log": str(log)}
-    message = f"{error.message}{tail}\n  (all of its output is in `{log}`)"
-    return BuildError(message, hint=error.hint, code=error.code, **payload)

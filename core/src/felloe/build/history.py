@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
-from felloe.build.record import Build, with_document
+from felloe.build.failure import Failure
+from felloe.build.record import Build, is_same_job, with_document
+from felloe.cache.contents import first_line_of_log
 from felloe.cache.layout import Layout
 from felloe.cache.locks import hold
 from felloe.cache.root import writing
@@ -29,7 +31,7 @@ class History:
     def builds(self, build: str) -> list[Build]:
         """What is known, newest first; what cannot be read is left out."""
         found = []
-        for document in reversed(self._documents(build)):
+        for document in reversed(self._documents(build, "builds")):
             try:
                 found.append(Build.from_json(document, {}))
             except ValueError as error:
@@ -41,27 +43,54 @@ class History:
         return hold(self._layout.root, self._layout.lock(f"build-{build}"), self._report)
 
     def add(self, build: Build) -> None:
-        """Inside `building` only. Raises CacheError."""
-        documents = with_document(self._documents(build.build), build.to_json())
-        self._store.write_document(self._layout.builds(build.build), {"builds": list(documents)})
+        """Inside `building` only; of the same job there is no failure any more. Raises CacheError."""
+        document = build.to_json()
+        failures = [each for each in self._documents(build.build, "failures") if not is_same_job(each, document)]
+        self._write(build.build, with_document(self._documents(build.build, "builds"), document), failures)
 
-    def keep_log(self, log: Path, build: str, key: str) -> Path:
-        """Moves `log` (in scratch) to where it stays, without what may be a secret in it. Raises CacheError."""
+    def failures(self, build: str) -> list[Failure]:
+        """Those that are remembered; what cannot be read is left out."""
+        found = []
+        for document in self._documents(build, "failures"):
+            with suppress(ValueError):
+                found.append(Failure.from_json(document))
+        return found
+
+    def add_failure(self, failure: Failure) -> None:
+        """In place of one of the same job. Inside `building` only. Raises CacheError."""
+        failures = with_document(self._documents(failure.build, "failures"), failure.to_json())
+        self._write(failure.build, self._documents(failure.build, "builds"), failures)
+
+    def log(self, build: str, key: str) -> Path | None:
+        """Where what a backend printed is kept; None where there is nothing."""
+        path = self._layout.build_log(build, key)
+        return path if key and path.is_file() else None
+
+    def keep_log(self, log: Path, build: str, key: str, project: str = "") -> Path:
+        """Moves `log` (in scratch) to where it stays, without what may be a secret in it. Raises CacheError.
+
+        Its first line says of which `project` (normalised; "" where nobody knows) it is: a build that failed leaves
+        nothing else.
+        """
         path = self._layout.build_log(build, key)
         with writing(self._layout.root):
-            _redact(log)
+            log.write_bytes(first_line_of_log(project) + _redacted(log.read_bytes()))
             self._store.place(log, path)
         return path
 
-    def _documents(self, build: str) -> list[dict[str, Json]]:
+    def _write(self, build: str, builds: Sequence[Mapping[str, Json]], failures: Sequence[Mapping[str, Json]]) -> None:
+        document = {"builds": list(builds), **({"failures": list(failures)} if failures else {})}
+        self._store.write_document(self._layout.builds(build), document)
+
+    def _documents(self, build: str, key: str) -> list[dict[str, Json]]:
         document = self._store.read_document(self._layout.builds(build)) or {}
-        documents = document.get("builds")
+        documents = document.get(key)
         return [each for each in documents if isinstance(each, dict)] if isinstance(documents, list) else []
 
 
-def _redact(log: Path) -> None:
+def _redacted(printed: bytes) -> bytes:
     """Proxies have passwords too, and a backend may print its environment."""
-    text = log.read_text("utf-8", "backslashreplace")
-    if "://" in text:
-        lines = (redacted(line) if "://" in line else line for line in text.splitlines(keepends=True))
-        log.write_text("".join(lines), "utf-8")
+    if b"://" not in printed:
+        return printed
+    lines = printed.decode("utf-8", "backslashreplace").splitlines(keepends=True)
+    return "".join(redacted(line) if "://" in line else line for line in lines).encode()

@@ -87,7 +87,8 @@ class BuildJob:
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
     for a wheel that leads there (PEP 660). `what` names it in errors. `settings` are the backend's config settings (PEP
     517); `inputs` and `fingerprint` say all that the build depends on. Where `may_build` is false, a backend that
-    cannot prepare metadata is not asked for a wheel.
+    cannot prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds since the
+    epoch) is tried again. `project` is its name (normalised; "" where nobody knows), by which its log is found.
     """
 
     build: str
@@ -100,7 +101,9 @@ class BuildJob:
     fingerprint: Fingerprint
     inputs: Mapping[str, str] = field(factory=dict)
     goal: Goal
+    project: str = ""
     may_build: bool = True
+    newer_than: float | None = None
     stack: Stack = ()
 
     @property

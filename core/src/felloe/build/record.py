@@ -14,7 +14,7 @@ from felloe.values import Json, Metadata, Rung
 
 LONGEST_NAME = 250  # bytes: more than a file system takes, with something behind it
 
-__all__ = ["Build", "builds_in", "with_build"]
+__all__ = ["Build", "builds_in", "is_same_job", "with_build", "with_document"]
 
 
 @frozen(kw_only=True)
@@ -94,12 +94,12 @@ def with_document(
     documents: Sequence[Mapping[str, Json]], document: Mapping[str, Json]
 ) -> tuple[Mapping[str, Json], ...]:
     """The documents with one more, in place of one of the same inputs and goal; the newest is the last."""
-    kept = (each for each in documents if _identity(each) != _identity(document))
-    return (*kept, document)
+    return (*(each for each in documents if not is_same_job(each, document)), document)
 
 
-def _identity(document: Mapping[str, Json]) -> tuple[Json, ...]:
-    return tuple(document.get(key) for key in ("build", "fingerprint", "goal"))
+def is_same_job(one: Mapping[str, Json], other: Mapping[str, Json]) -> bool:
+    """Whether two documents are of the same inputs and goal."""
+    return all(one.get(key) == other.get(key) for key in ("build", "fingerprint", "goal"))
 
 
 def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Build:

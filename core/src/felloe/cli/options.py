@@ -63,6 +63,7 @@ BUILDING = [
     click.option("--no-build", is_flag=True, default=None, help="Build nothing."),
     click.option("--no-build-package", metavar="NAME", multiple=True, help="Never build it."),
     click.option("--no-build-isolation", is_flag=True, default=None, help="Build with what the interpreter has."),
+    click.option("--retry-failed", is_flag=True, default=None, help="Build again what failed before."),
     click.option(
         "--build-timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Of a backend's hook."
     ),
