@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -18,10 +20,11 @@ import anyio
 import pluggy
 import pytest
 
-from felloe import BlockingDatabase, Config
-from felloe.hookspecs import SourceSpec
-from felloe.testing import IndexServer, Project, make_wheel
-from tests.fixtures.projects import buildable
+from felloe import BlockingDatabase, Config, Url
+from felloe.hookspecs import EXTENSIONS, ExtensionSpec, SourceSpec
+from felloe.testing import IndexServer, Project, make_sdist, make_wheel
+from tests.fixtures.line import own_sources
+from tests.fixtures.projects import buildable, project_files
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,6 +75,7 @@ def check_hooks(source: type) -> None:
     """What the example marks as hooks are hooks."""
     manager = pluggy.PluginManager("felloe")
     manager.add_hookspecs(SourceSpec)
+    manager.add_hookspecs(ExtensionSpec)
     manager.register(source)
     manager.check_pending()
 
@@ -100,6 +104,55 @@ def test_the_whole_source_answers(index: IndexServer, tmp_path: Path, monkeypatc
         answers = [db.metadata("acme-app"), db.metadata("acme-app")]
 
     assert [(answer.metadata.version, answer.cached) for answer in answers] == [("2.0", False), ("2.0", True)]
+
+
+def extension(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    """The example of that name as an installed extension, and felloe's own sources."""
+    code = next(block.values[0] for block in blocks("python") if f"class {name}:" in block.values[0])
+    (tmp_path / f"felloe_{name.lower()}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    return [*own_sources(), EntryPoint(name.lower(), f"felloe_{name.lower()}:{name}", EXTENSIONS)]
+
+
+def test_the_example_of_report_logs_every_fetch(
+    index: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "acme.downloads")
+    with BlockingDatabase(Config.load(), sources=extension("Downloads", tmp_path, monkeypatch)) as db:
+        db.wheel("attrs")
+
+    logged = [record.getMessage() for record in caplog.records if record.name == "acme.downloads"]
+    assert [line.split(": ")[0] for line in logged if line.startswith("GET ")] == [
+        f"GET {index.url}{request.path}" for request in index.requests
+    ]
+    assert any(".whl: " in line and line.endswith(" bytes") for line in logged)
+
+
+def test_the_example_of_credentials_is_asked(
+    index: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = extension("Tokens", tmp_path, monkeypatch)
+    tokens = importlib.import_module("felloe_tokens").Tokens
+    monkeypatch.setattr(tokens, "file", tmp_path / "tokens.json")
+    (tmp_path / "tokens.json").write_text('{"packages.example.com": "s3cret"}')
+
+    with BlockingDatabase(Config.load(), sources=sources) as db:
+        ask = db.database.extensions.credentials
+        urls = ["https://packages.example.com/simple/", "http://packages.example.com/", "https://example.com/"]
+        answers = [anyio.run(ask, Url(url)) for url in urls]
+
+    assert answers == [("token", "s3cret"), None, None]
+
+
+def test_the_example_of_builder_builds(index: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {**project_files("solo"), "acme-module": "", "solo.py": "answer = 42\n"}
+    index.add(make_sdist(tmp_path, Project("solo", "1.0", dynamic=["Requires-Dist"]), files=files))
+
+    with BlockingDatabase(Config.load(), sources=extension("OneModule", tmp_path, monkeypatch)) as db:
+        solo, other = db.wheel("solo"), db.metadata("docopt")
+
+        assert zipfile.ZipFile(solo.path).read("solo.py") == b"answer = 42\n"
+    assert other.rung == "prepare"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_a_warm_run_imports_nothing_heavy(felloe: Program, telling: str, tmp_pat
     assert requests == []
     assert imported(warm.err) & HEAVY == set()
     assert "felloe.database" in imported(warm.err)
+    assert imported(warm.err) & {"felloe.net.keyring", "keyring"} == set()
 
 
 def test_a_warm_sdist_imports_nothing_heavy(felloe: Program, telling: str) -> None:

@@ -139,3 +139,53 @@ def test_a_password_in_an_address_is_not_shown(felloe: Program) -> None:
 
     assert "https://example.com/simple/" in human.out
     felloe.assert_nowhere("s3cr3t", human, data)
+
+
+LISTENS = """\
+from felloe.plugin import hookimpl
+
+
+@hookimpl
+def report(event):
+    pass
+"""
+
+
+def test_extensions_have_a_section(felloe: Program, index: IndexServer, site: Site) -> None:
+    """A broken one is told of, and keeps nothing at home."""
+    site.install(Plugin("felloe-ear", version="1.5", extensions={"ear": "ear"}, modules={"ear": LISTENS}))
+    site.install(Plugin("felloe-mute", extensions={"mute": "mute:Mute"}, modules={"mute": "import nothing_like_it"}))
+
+    human = felloe("sources")
+    data = felloe("sources", "--json").document
+    answer = felloe("metadata", "acme", "--json")
+    disabled = felloe("sources", FELLOE_DISABLE="mute")
+
+    rows = {row["name"]: row for row in data["extensions"]}
+    assert (rows["ear"]["distribution"], rows["ear"]["version"], rows["ear"]["state"]) == (
+        "felloe-ear",
+        "1.5",
+        "loaded",
+    )
+    assert rows["ear"]["hooks"] == ["report"]
+    assert rows["mute"]["state"] == "failed"
+    assert "\nextensions\near: felloe-ear 1.5, API 1\n  loaded\n  hooks: report\n" in human.out
+    assert "mute: felloe-mute 1.0, API 1\n  failed: ModuleNotFoundError: No module named" in human.out
+    (failure,) = data["failures"]
+    assert failure.startswith("extension `mute` of felloe-mute 1.0 cannot be loaded: ")
+    assert f"warning: {failure}\n" in human.err
+    assert human.err.count(failure) == 1
+    assert answer.results[0]["version"] == "2.0"
+    assert "warning: extension `mute`" in answer.err
+    assert "mute: felloe-mute 1.0, API 1\n  disabled\n" in disabled.out
+    assert disabled.err == ""
+
+
+def test_a_broken_extension_is_raised_where_that_is_wanted(felloe: Program, site: Site) -> None:
+    site.install(Plugin("felloe-mute", extensions={"mute": "mute:Mute"}, modules={"mute": "import nothing_like_it"}))
+    process = felloe.start("sources", FELLOE_STRICT="1")
+
+    _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert "ModuleNotFoundError: No module named 'nothing_like_it'" in err

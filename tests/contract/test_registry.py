@@ -13,7 +13,7 @@ from felloe.config import Config, SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
 from felloe.hookspecs import REQUIRED
 from felloe.registry import Registry, load_registry
-from tests.fixtures.plugins import SOURCE, Plugin, Site, changed, make_site
+from tests.fixtures.plugins import NO_FILES, SOURCE, Plugin, Site, changed, make_site
 
 NO_SOURCE = "source `acme` of felloe-acme 1.0 cannot be loaded: "
 NOT_KEPT = "source `acme` of felloe-acme 1.0 does not keep the contract: "
@@ -422,6 +422,49 @@ def test_one_instance_with_bad_settings_does_not_take_the_other_with_it(site: Si
     assert failure.startswith("[[tool.felloe.source]]: the settings of source `bad` of felloe-acme 1.0 will not do")
 
 
+NAMED = "pyproject.toml [[tool.felloe.source]] corp: "
+OF_CORP = "the settings of source `corp` of felloe-acme 1.0 will not do: "
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        pytest.param(
+            "from felloe.plugin import ConfigError; raise ConfigError('`hue` is no colour', key='hue')",
+            f"{NAMED}hue: {OF_CORP}`hue` is no colour (",
+            id="the key that it names",
+        ),
+        pytest.param(
+            "from felloe.plugin import ConfigError; raise ConfigError('there is no setting `hue`')",
+            f"{NAMED}{OF_CORP}there is no setting `hue` (",
+            id="an unknown key",
+        ),
+        pytest.param("settings['url']", f"{NAMED}{OF_CORP}KeyError: 'url' (", id="a key that is missing"),
+        pytest.param("int(settings['hue'])", f"{NAMED}{OF_CORP}ValueError: invalid literal", id="ValueError"),
+        pytest.param("len(settings['size'])", f"{NAMED}{OF_CORP}TypeError: object of type", id="TypeError"),
+    ],
+)
+def test_where_the_settings_stand_that_will_not_do(site: Site, tmp_path: Path, statement: str, told: str) -> None:
+    site.install(acme(made_by(statement)))
+    table = '[[tool.felloe.source]]\nname = "corp"\nkind = "acme"\nhue = "loud"\nsize = 3\n'
+    (tmp_path / "pyproject.toml").write_text(table)
+    config = Config.load(environ={"FELLOE_CACHE_DIR": "c", **NO_FILES}, cwd=tmp_path)
+
+    registry = load(site, config)
+
+    assert len(registry.failures) == 1
+    assert told in registry.failures[0]
+
+
+def test_where_a_kind_stands_that_nobody_brings(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "felloe.toml").write_text('[[source]]\nname = "corp"\nkind = "acme"\n')
+
+    registry = load(site, Config.load(environ={"FELLOE_CACHE_DIR": "c", **NO_FILES}, cwd=tmp_path))
+
+    told = "felloe.toml [[source]] corp: kind: no installed plugin brings sources of kind `acme` (install it"
+    assert registry.failures[0].startswith(told)
+
+
 def test_a_source_may_take_its_settings_apart(site: Site) -> None:
     site.install(acme(made_by("self.token = settings.pop('token')")))
     config = configured("acme", settings={"token": "hunter2"})
@@ -437,7 +480,7 @@ def test_a_configured_kind_that_is_not_installed(site: Site) -> None:
 
     assert names(registry) == ["other"]
     (failure,) = registry.failures
-    assert failure.startswith("pyproject.toml: no installed plugin brings sources of kind `acme` (install it")
+    assert failure.startswith("pyproject.toml: kind: no installed plugin brings sources of kind `acme` (install it")
     with pytest.raises(ConfigError):
         load(site, configured("corp", strict=True))
 
@@ -486,7 +529,8 @@ def test_a_default_does_not_take_the_name_of_another_source(site: Site, code: st
     registry = load(site, configured("other"))
 
     assert [instance.kind.name for instance in registry.instances] == (["acme"] if code == SOURCE else [])
-    assert registry.failures[-1].startswith("two sources are named `other`, one of them of kind `other` (give each")
+    told = "pyproject.toml: name: two sources are named `other`, one of them of kind `other` (give each"
+    assert registry.failures[-1].startswith(told)
 
 
 def test_a_name_that_no_source_has(site: Site) -> None:

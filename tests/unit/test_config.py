@@ -464,6 +464,40 @@ class TestIndexes:
         with pytest.raises(ConfigError, match=r"`felloe.toml \[\[index\]\]"):
             load()
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("url = 3", "`felloe.toml [[index]] #2: url` has to be a URL"),
+            ("projects = 3", "`felloe.toml [[index]] #2: projects` has to be a list of texts, not `3`"),
+            ("missing = ['403']", "`felloe.toml [[index]] #2: missing` has to be a list of status codes, not"),
+            ("name = 'x'\nurl = ''", "`felloe.toml [[index]] x: url` has to be a URL"),
+            ("name = 3\nurl = 'b'", "`felloe.toml [[index]] #2: name` has to be a text, not `3`"),
+            ("name = ''\nprojects = [3]", "`felloe.toml [[index]] #2: projects` has to be"),
+            ("name = 'x'\nkind = 'git'\nurl = 'b'", "`felloe.toml [[index]] x: kind`: an index has no other kind"),
+        ],
+    )
+    def test_which_key_of_which_table_is_wrong(self, load, project, line, told):
+        (project / "felloe.toml").write_text(f"[[index]]\nurl = 'a'\n[[index]]\n{line}\n")
+        with pytest.raises(ConfigError) as caught:
+            load()
+        assert str(caught.value).startswith(told)
+        assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("table", "place"),
+        [
+            ("[[index]]\nname = 'x'\nurl = 3\n", "`uv.toml [[index]] x: url`"),
+            ("[[index]]\nname = 'x'\nurl = 'a'\nignore-error-codes = 3\n", "`uv.toml [[index]] x: ignore-error-codes`"),
+            ("index-url = 'ftp://x'\n", "`uv.toml index-url`"),
+            ("extra-index-url = ['ftp://x']\n", "`uv.toml extra-index-url`"),
+        ],
+    )
+    def test_which_key_of_uv_is_wrong(self, load, project, table, place):
+        (project / "uv.toml").write_text(table)
+        with pytest.raises(ConfigError) as caught:
+            load()
+        assert str(caught.value).startswith(place)
+
     def test_the_same_index_twice_is_one(self, load):
         url = "https://example.com/simple"
         config = load({"FELLOE_EXTRA_INDEX_URL": f"{url} {url}"}, index_url=url)
@@ -478,6 +512,14 @@ class TestIndexes:
             load()
         assert "`felloe.toml [[index]] acme`" in str(caught.value)
         assert "`felloe.toml [[source]] acme`" in str(caught.value)
+
+    def test_two_of_one_name_in_one_place(self, load, project):
+        table = '[[source]]\nname = "acme"\nkind = "own"\n'
+        (project / "felloe.toml").write_text(table + table)
+        with pytest.raises(ConfigError) as caught:
+            load()
+        assert str(caught.value) == "two sources are named `acme`: both in `felloe.toml [[source]] acme`"
+        assert "`name`" in caught.value.hint
 
     def test_two_that_look_the_same(self, load):
         with pytest.raises(ConfigError, match=r"two sources are named `https://example\.com/`") as caught:
@@ -529,11 +571,25 @@ class TestSources:
         (project / "felloe.toml").write_text('[[source]]\nname = "a"\nkind = "index"\nurl = "wheels"\n')
         assert load().sources[0].settings == {"url": Url((project / "wheels").as_uri())}
 
-    @pytest.mark.parametrize("line", ["name = 'a'", "kind = 'a'", "name = ''\nkind = 'a'", "name = 'a'\nkind = 3"])
-    def test_name_and_kind_are_needed(self, load, project, line):
-        (project / "felloe.toml").write_text(f"[[source]]\n{line}\n")
-        with pytest.raises(ConfigError, match=r"needs a `(name|kind)`"):
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("name = 'a'", "a` needs a `kind`, which is a text"),
+            ("kind = 'a'", "#2` needs a `name`, which is a text"),
+            ("name = ''\nkind = 'a'", "#2` needs a `name`"),
+            ("name = 'a'\nkind = 3", "a` needs a `kind`"),
+            ("name = 'a'\nkind = 'own'\nurl = 's3://me:hunter2@b:port'", "a: url` has to be a URL"),
+            ("name = 'a'\nkind = 'index'\nurl = 3", "a: url` has to be a URL"),
+        ],
+    )
+    def test_which_key_of_which_table_is_wrong(self, load, project, line, told):
+        first = "[[tool.felloe.source]]\nname = 'first'\nkind = 'own'\n"
+        (project / "pyproject.toml").write_text(f"{first}[[tool.felloe.source]]\n{line}\n")
+        with pytest.raises(ConfigError) as caught:
             load()
+        assert str(caught.value).startswith(f"`pyproject.toml [[tool.felloe.source]] {told}")
+        assert caught.value.hint
+        assert "hunter2" not in str(caught.value)
 
     def test_they_come_before_the_default_index(self, load, project):
         (project / "felloe.toml").write_text('[[source]]\nname = "own"\nkind = "own"\n')

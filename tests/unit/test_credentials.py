@@ -197,3 +197,89 @@ def test_nothing_is_shown():
     credentials = Credentials([INDEX], {"FELLOE_INDEX_ACME_PASSWORD": "hunter2"}, None)
     assert credentials.find(INDEX[1]) == ("", "hunter2")
     assert "hunter2" not in repr(credentials) + str(credentials)
+
+
+class Asked:
+    """Answers as an extension would; `gives` is what it has, by the URL it is asked about as it is shown."""
+
+    def __init__(self, gives):
+        self.gives = gives
+        self.about = []
+
+    async def __call__(self, url):
+        self.about.append((str(url), url.userinfo))
+        return self.gives.get(str(url))
+
+
+@pytest.mark.anyio
+class TestExtensions:
+    @pytest.mark.parametrize(
+        ("url", "indexes", "about"),
+        [
+            ("https://example.com/f/a.whl?sig=hunter2#x", [], ("https://example.com/", None)),
+            ("https://example.com:8443/f/a.whl", [], ("https://example.com:8443/", None)),
+            ("https://[::1]/f/a.whl", [], ("https://[::1]/", None)),
+            ("https://me@example.com/f/a.whl", [], ("https://example.com/", ("me", ""))),
+            ("https://m%40e@example.com/f/a.whl", [], ("https://example.com/", ("m@e", ""))),
+            ("https://example.com/f/a.whl", ["https://example.com/simple"], ("https://example.com/simple", None)),
+            ("https://example.com/x", ["https://me@example.com/a?key=hunter2"], ("https://example.com/a", ("me", ""))),
+            ("https://example.com/b/x", ["https://example.com/a", "https://example.com/b"],
+             ("https://example.com/b", None)),
+            ("https://example.com/f/a.whl", ["https://example.org/simple"], ("https://example.com/", None)),
+        ],
+    )  # fmt: skip
+    async def test_what_they_are_asked_about(self, url, indexes, about):
+        asked = Asked({about[0]: ("me", "pw")})
+        credentials = Credentials([(index, Url(index)) for index in indexes], {}, None, asked)
+
+        assert await credentials.ask(Url(url), None)
+
+        assert asked.about == [about]
+        assert credentials.known(Url(url)) == ("me", "pw")
+        assert credentials.known(Url("https://example.net/f")) is None
+        assert credentials.known(Url("http://example.com/f")) is None
+
+    @pytest.mark.parametrize(
+        "url",
+        ["https://me:own@example.com/", "https://:own@example.com/", "https://named.example/x"],
+    )
+    async def test_whom_somebody_has_named_with_a_password_is_not_asked_for(self, url):
+        asked = Asked({})
+        environ = {"FELLOE_INDEX_NAMED_USERNAME": "me", "FELLOE_INDEX_NAMED_PASSWORD": "own"}
+        credentials = Credentials([("named", Url("https://named.example/simple"))], environ, None, asked)
+        known = credentials.known(Url(url))
+
+        assert not await credentials.ask(Url(url), known)
+        assert asked.about == []
+
+    async def test_a_netrc_that_is_refused_is_not_the_last_word(self, netrc):
+        asked = Asked({"https://example.com/": ("other", "new")})
+        credentials = Credentials((), {}, netrc(NETRC), asked)
+        assert credentials.known(Url(FILE)) == ("me", "pw")
+
+        assert await credentials.ask(Url(FILE), ("me", "pw"))
+
+        assert credentials.known(Url(FILE)) == ("other", "new")
+        assert credentials.find(Url(FILE)) == ("me", "pw")  # what is written down is what pages are kept for
+
+    @pytest.mark.parametrize("answer", [("me", "pw"), None])
+    async def test_once_a_run(self, answer):
+        asked = Asked({"https://example.com/": answer})
+        credentials = Credentials((), {}, None, asked)
+
+        assert await credentials.ask(Url(FILE), None) is (answer is not None)
+        assert not await credentials.ask(Url("https://example.com/other"), answer)
+        assert len(asked.about) == 1
+
+    async def test_by_a_redirect_only_where_nobody_can_listen(self):
+        asked = Asked({"https://example.com/": ("me", "pw")})
+        credentials = Credentials((), {}, None, asked)
+
+        assert not await credentials.ask(Url("http://example.com/"), None, redirected=True)
+        assert await credentials.ask(Url("https://example.com/"), None, redirected=True)
+        assert asked.about == [("https://example.com/", None)]
+
+    async def test_nothing_is_shown(self):
+        credentials = Credentials((), {}, None, Asked({"https://example.com/": ("me", "hunter2")}))
+        await credentials.ask(Url(FILE), None)
+        assert "hunter2" not in repr(credentials) + str(credentials)

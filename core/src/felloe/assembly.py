@@ -20,13 +20,14 @@ from felloe.config import Config
 from felloe.context import Services
 from felloe.database import Item, Line, Parts
 from felloe.errors import CacheError
+from felloe.extensions import Extensions
 from felloe.flights import Memory
 from felloe.interpreter import describe
 from felloe.net.credentials import Credentials
 from felloe.net.download import Downloads
 from felloe.net.pages import Pages
 from felloe.progress import Event, Reporter, SilentReporter
-from felloe.registry import Registry, load_registry
+from felloe.registry import Registry, installed, load_registry
 from felloe.stepping import is_stepping, must_not_step, work
 from felloe.url import Url
 from felloe.values import Answer, Effort, Interpreter, Json, Outcome, Wheel
@@ -47,8 +48,9 @@ LARGEST_FILE = 64 * 2**30
 class Database(Line):
     """Answers requests for metadata and wheels, from the installed sources and one cache. Use it in `async with`.
 
-    `config` defaults to what is configured (`Config.load()`), `sources` to the installed entry points, `clock` to the
-    time in seconds since the epoch. Warnings of the configuration are told at once. Raises ConfigError.
+    `config` defaults to what is configured (`Config.load()`), `sources` to the installed entry points, those of
+    extensions among them, `clock` to the time in seconds since the epoch. What happens is told to `reporter` and to the
+    extensions that listen; warnings of the configuration are told at once. Raises ConfigError.
     """
 
     def __init__(
@@ -60,18 +62,20 @@ class Database(Line):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config or Config.load()
-        self._reporter = reporter or SilentReporter()
+        found = installed() if sources is None else tuple(sources)
+        self.extensions = Extensions(found, self.config, self._report)
+        self.reporter: Reporter = _Listeners(reporter or SilentReporter(), self.extensions)
         self._clock = clock
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._layout = Layout(self._root())
         self._run = Run(self._layout)
         self._store = Store(self._layout.root, self._run, self._report)
         self._archives = Archives(self._layout, self._store)
-        self._network = _Network(self.config, self._report)
+        self._network = _Network(self.config, self.extensions, self._report)
         self._interpreter: Interpreter | None = None
         self._tasks: TaskGroup | None = None
-        super().__init__(self._parts_for(load_registry(self.config, sources)))
-        for warning in self.config.warnings:
+        super().__init__(self._parts_for(load_registry(self.config, found)))
+        for warning in (*self.config.warnings, *self.extensions.failures):
             self._report(Event(code="warning", message=warning))
 
     async def __aenter__(self) -> Self:
@@ -219,6 +223,7 @@ class Database(Line):
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
             report=self._report,
             clock=self._clock,
+            others=self.extensions.builders(),
         )
         return Builder(workshop, self.config.building)
 
@@ -244,7 +249,7 @@ class Database(Line):
         return of
 
     def _report(self, event: Event) -> None:
-        self._reporter.report(event)
+        self.reporter.report(event)
 
 
 async def _outcome(item: Item, answer: Callable[[Item], Awaitable[Answer | Wheel]]) -> Outcome:
@@ -254,17 +259,31 @@ async def _outcome(item: Item, answer: Callable[[Item], Awaitable[Answer | Wheel
         return Outcome(item=item, error=error)
 
 
+class _Listeners:
+    """Implements `felloe.progress.Reporter` for those who listen, one after the other."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def report(self, event: Event) -> None:
+        for reporter in self._reporters:
+            reporter.report(event)
+
+
 class _Network:
     """The client, made when the first request is sent: httpx is heavy, and a warm run does without."""
 
-    def __init__(self, config: Config, report: Callable[[Event], None]) -> None:
+    def __init__(self, config: Config, extensions: Extensions, report: Callable[[Event], None]) -> None:
         self._config = config
         self._report = report
-        self._credentials = Credentials.of(config)
+        self._credentials = Credentials.of(config, extensions.credentials)
         self._client: Client | None = None
 
     def user_of(self, url: Url) -> str:
-        """Who asks for `url`: "" for nobody in particular."""
+        """Who asks for `url`: "" for nobody in particular.
+
+        As far as it is written down: what is cached is not asked for, so that no extension need say who would.
+        """
         pair = self._credentials.find(url)
         return pair[0] if pair else ""
 

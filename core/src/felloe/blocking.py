@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from felloe.assembly import Database
 from felloe.config import Config
-from felloe.progress import Event, Reporter, SilentReporter
+from felloe.progress import Event, Reporter
 from felloe.stepping import NotSteppable, step
 from felloe.values import Answer, Dist, Effort, Interpreter, Outcome, Request, Wheel
 
@@ -35,8 +35,8 @@ class BlockingDatabase:
 
     def __init__(self, config: Config | None = None, *, reporter: Reporter | None = None, **options: Any) -> None:
         """`options` are those of Database."""
-        self._held = _HeldReporter(reporter or SilentReporter())
-        self.database = Database(config, reporter=self._held, **options)
+        self.database = Database(config, reporter=reporter, **options)
+        self.database.reporter = self._held = _HeldReporter(self.database.reporter)
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
         self._owner: dict[str, int] = {}

@@ -79,7 +79,8 @@ class Building:
 
     `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
     name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
-    never built. `build_timeout` is in seconds, of one hook of a backend.
+    never built; what failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a
+    backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
@@ -87,6 +88,7 @@ class Building:
     build_constraints: tuple[str, ...] = ()
     no_build: frozenset[str] = frozenset()
     no_build_isolation: bool = False
+    retry_failed: bool = False
     build_timeout: float = 3600.0
     concurrent_builds: int = field(factory=lambda: os.cpu_count() or 1)
 
@@ -123,6 +125,7 @@ class Options(TypedDict, total=False):
     no_build: bool | None
     no_build_package: Sequence[str] | None
     no_build_isolation: bool | None
+    retry_failed: bool | None
     build_timeout: float | None
     concurrent_builds: int | None
     max_page_bytes: int | None
@@ -338,13 +341,16 @@ def _is_index_url(source: SourceSettings) -> bool:
 def _index(given: Given) -> SourceSettings:
     """An instance of kind `index`, of a text or a table; what else is in the table is the source's to judge."""
     table = _table(given)
-    _check_list(given, "projects", table.get("projects", []), str)
-    _check_list(given, "missing", table.get("missing", []), int)
-    return _instance(given, "index", {**_own_settings(table), "url": _url(given, table.get("url"))})
+    if table.get("kind", "index") != "index":
+        place = given.at("kind").origin
+        raise ConfigError(f"`{place}`: an index has no other kind", hint="Write `[[source]]` for sources of any kind.")
+    _check_list(given, "projects", str)
+    _check_list(given, "missing", int)
+    return _instance(given, "index", {**_own_settings(table), "url": _url(given.at("url"))})
 
 
 def _find_links(given: Given) -> SourceSettings:
-    return _instance(given, "index", {"find_links": _url(given, _table(given).get("url"))})
+    return _instance(given, "index", {"find_links": _url(given.at("url"))})
 
 
 def _source(given: Given) -> SourceSettings:
@@ -359,7 +365,7 @@ def _source(given: Given) -> SourceSettings:
         return _index(given)
     settings = _own_settings(table)
     if "://" in str(settings.get("url")):
-        settings["url"] = _absolute_url(given, str(settings["url"]))
+        settings["url"] = _absolute_url(given.at("url"), str(settings["url"]))
     return _instance(given, table["kind"], settings)
 
 
@@ -375,7 +381,7 @@ def _own_settings(table: Mapping[str, Any]) -> dict[str, Any]:
 def _instance(given: Given, kind: str, settings: Mapping[str, Any]) -> SourceSettings:
     name = _table(given).get("name", "")
     if not isinstance(name, str):
-        read.refuse(given, "a table with a text for `name`", name)
+        read.refuse(given.at("name"), "a text", name)
     return SourceSettings(name=name or _unnamed(settings), kind=kind, settings=settings, origin=given.origin)
 
 
@@ -384,9 +390,10 @@ def _unnamed(settings: Mapping[str, Any]) -> str:
     return str(settings.get("url", settings.get("find_links")))
 
 
-def _check_list(given: Given, key: str, value: object, kind: type) -> None:
+def _check_list(given: Given, key: str, kind: type) -> None:
+    value = _table(given).get(key, [])
     if not isinstance(value, list) or not all(type(item) is kind for item in value):
-        read.refuse(given, f"a table with a list of {'texts' if kind is str else 'status codes'} for `{key}`", value)
+        read.refuse(given.at(key), f"a list of {'texts' if kind is str else 'status codes'}", value)
 
 
 def _unique(sources: Iterable[SourceSettings]) -> tuple[SourceSettings, ...]:
@@ -395,10 +402,10 @@ def _unique(sources: Iterable[SourceSettings]) -> tuple[SourceSettings, ...]:
     for source in sources:
         other = found.setdefault(source.name, source)
         if other is not source and not _is_repetition(other, source):
-            raise ConfigError(
-                f"two sources are named `{source.name}`: one in `{other.origin}`, one in `{source.origin}`",
-                hint="Give each a name of its own.",
-            )
+            where = f"one in `{other.origin}`, one in `{source.origin}`"
+            if other.origin == source.origin:
+                where = f"both in `{source.origin}`"
+            raise ConfigError(f"two sources are named `{source.name}`: {where}", hint="Give each another `name`.")
     return tuple(found.values())
 
 
@@ -407,9 +414,9 @@ def _is_repetition(one: SourceSettings, other: SourceSettings) -> bool:
     return one.name == _unnamed(one.settings) and (one.kind, one.settings) == (other.kind, other.settings)
 
 
-def _url(given: Given, value: object) -> Url:
+def _url(given: Given) -> Url:
     """An index or a page of links: a URL, or the path of a folder."""
-    text = str(value).strip() if isinstance(value, str | Path) else ""
+    text = str(given.value).strip() if isinstance(given.value, str | Path) else ""
     if "://" in text or text.startswith("file:"):
         url = _absolute_url(given, text)
         if url.scheme not in INDEX_SCHEMES or (url.scheme != "file" and not url.host):
@@ -464,6 +471,7 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
     "config-settings-package": read.package_settings,
     "build-constraints": read.texts,
     "no-build-isolation": read.boolean,
+    "retry-failed": read.boolean,
     "build-timeout": read.seconds,
     "concurrent-builds": read.count,
 }

@@ -44,6 +44,7 @@ LISTS = frozenset({"extra-index-url", "find-links", "index", "source"})
 PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "cert", "proxy")
 PIP_SECTIONS = ("global", "download", "install")  # a later one outranks an earlier one, whichever file it is in
 
+NO_KEYS = {"name": "", "url": ""}  # of what is a table here, and was a text where it was written
 NAMED_INDEX = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
 
 
@@ -58,11 +59,22 @@ class Machine:
 
 @frozen
 class Given:
-    """A value as somebody wrote it, where that was, and the folder that a relative path in it starts from."""
+    """A value as somebody wrote it, where that was, and the folder that a relative path in it starts from.
+
+    `spelled` says how a key of a table is written there, where that is not how we have it; "" for one that is no key.
+    """
 
     value: Any = field(repr=False)  # may hold a password
     origin: str
     base: Path
+    spelled: Mapping[str, str] = field(factory=dict)
+
+    def at(self, key: str) -> Given:
+        """What a table has for `key` (None for nothing), and the place of that; of what is no table, itself."""
+        if not isinstance(self.value, Mapping):
+            return self
+        written = self.spelled.get(key, key)
+        return Given(self.value.get(key), f"{self.origin}: {written}" if written else self.origin, self.base)
 
 
 @frozen(kw_only=True, eq=False)
@@ -224,7 +236,8 @@ def _translated(entry: Given) -> Given:
     if not isinstance(entry.value, Mapping):
         return entry
     keys = {"name": "name", "url": "url", "ignore-error-codes": "missing"}
-    return evolve(entry, value={ours: entry.value[theirs] for theirs, ours in keys.items() if theirs in entry.value})
+    table = {ours: entry.value[theirs] for theirs, ours in keys.items() if theirs in entry.value}
+    return evolve(entry, value=table, spelled={"missing": "ignore-error-codes", **entry.spelled})
 
 
 def _uv_tables(variables: Mapping[str, str], cwd: Path, machine: Machine, read_toml: TomlReader) -> Iterator[Table]:
@@ -493,13 +506,17 @@ def _items(given: Given | None) -> tuple[Given, ...]:
     if given is None:
         return ()
     values = given.value if isinstance(given.value, list | tuple) else (given.value,)
-    return tuple(Given(value, _place(given.origin, value), given.base) for value in values)
+    return tuple(
+        Given(value, _place(given.origin, value, number), given.base) for number, value in enumerate(values, 1)
+    )
 
 
-def _place(origin: str, value: object) -> str:
-    """Of a table with a name, `origin` and that name."""
-    name = value.get("name") if isinstance(value, Mapping) else None
-    return f"{origin} {name}" if isinstance(name, str) else origin
+def _place(origin: str, value: object, number: int) -> str:
+    """Of a table, `origin` and its name, or where it has none which one it is of those there, counted from 1."""
+    if not isinstance(value, Mapping):
+        return origin
+    name = value.get("name")
+    return f"{origin} {name}" if isinstance(name, str) and name else f"{origin} #{number}"
 
 
 def _split(given: Given, separator: str | None = None) -> Given:
@@ -517,9 +534,10 @@ def _named(given: Given) -> Given:
     match = NAMED_INDEX.fullmatch(given.value) if isinstance(given.value, str) else None
     if match is None:
         return given
-    return Given({"name": match[1], "url": match[2]}, f"{given.origin} {match[1]}", given.base)
+    return Given({"name": match[1], "url": match[2]}, f"{given.origin} {match[1]}", given.base, NO_KEYS)
 
 
 def _as_table(given: Given, *, default: bool = False) -> Given:
-    table = given.value if isinstance(given.value, Mapping) else {"url": given.value}
-    return evolve(given, value={**table, "default": default})
+    if isinstance(given.value, Mapping):
+        return evolve(given, value={**given.value, "default": default})
+    return evolve(given, value={"url": given.value, "default": default}, spelled=NO_KEYS)

@@ -1,17 +1,21 @@
-"""The hooks of a source, in the order of the line. pluggy checks every implementation against these.
+"""The hooks of a source, in the order of the line, and those of extensions. pluggy checks implementations by these.
 
-Hooks are addressed: `felloe.dispatch` calls the one source that owns a request, never all of them. A source may leave
-out parameters that it does not need, as everywhere with pluggy.
+Hooks of sources are addressed: `felloe.dispatch` calls the one source that owns a request, never all of them. Those of
+extensions are called by `felloe.extensions`, one extension after the other. Both may leave out parameters that they do
+not need, as everywhere with pluggy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
+    from felloe.progress import Event
+    from felloe.url import Url
     from felloe.values import (
         CacheKey,
         Claim,
@@ -27,12 +31,23 @@ if TYPE_CHECKING:
         Stale,
     )
 
-__all__ = ["API", "ASYNCHRONOUS", "GROUP", "REQUIRED", "SourceSpec", "hookimpl", "hookspec"]
+__all__ = [
+    "API",
+    "ASYNCHRONOUS",
+    "EXTENSIONS",
+    "GROUP",
+    "REQUIRED",
+    "ExtensionSpec",
+    "SourceSpec",
+    "hookimpl",
+    "hookspec",
+]
 
 API = 1
 GROUP = "felloe.sources"
+EXTENSIONS = "felloe.plugins"
 REQUIRED = ("claims", "address", "find", "cache_key", "check_freshness", "fetch")
-ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "metadata", "build"})
+ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "metadata", "build", "credentials", "builder"})
 
 hookspec = pluggy.HookspecMarker("felloe")
 hookimpl = pluggy.HookimplMarker("felloe")
@@ -77,3 +92,30 @@ class SourceSpec:
         self, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
     ) -> Fetched | None:
         """A wheel of `dist` by the source's own means, in `ctx.scratch`; None where felloe is to build it. Optional."""
+
+
+class ExtensionSpec:
+    """The hooks of extensions (group `felloe.plugins`). All are optional, and several extensions may have one."""
+
+    @hookspec
+    async def credentials(self, url: Url) -> tuple[str, str] | None:
+        """User name and password for the origin of `url` (scheme, host, port); None where there are none here.
+
+        Called when a server answered 401 and neither a URL nor a variable of the environment has a password for it,
+        once a run for each index, or for each origin that is none's. `url` is the index, else the root of the server;
+        its `userinfo` is the user that somebody named, without a password, or None. The first answer wins.
+        """
+
+    @hookspec
+    def report(self, event: Event) -> None:
+        """Something happened. Synchronous, called for every event, on the thread where it happened."""
+
+    @hookspec
+    async def builder(
+        self, dist: Dist, source: Path, interpreter: Interpreter, settings: Mapping[str, Json], scratch: Path
+    ) -> Path | None:
+        """A wheel in `scratch`, built of the project in `source`; None to leave it to the next one, or to felloe.
+
+        `source` is a copy that may be changed, `interpreter` what the wheel has to fit, `settings` are the config
+        settings of a backend (PEP 517). Not called for editable projects, nor where a build may not be done.
+        """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from felloe.cache.layout import key_part
 from felloe.errors import (
     ArchiveError,
+    CacheError,
     ConfigError,
     FelloeError,
     HashMismatchError,
@@ -20,6 +21,9 @@ from felloe.errors import (
 )
 from felloe.hookspecs import hookimpl
 from felloe.progress import Event
+from felloe.request import redacted
+from felloe.scm import asks_scm, git_environ, scm_state
+from felloe.stepping import is_stepping, must_not_step
 from felloe.url import Url
 from felloe.values import (
     CacheKey,
@@ -44,6 +48,7 @@ from felloe.values import (
 
 __all__ = [
     "ArchiveError",
+    "CacheError",
     "CacheKey",
     "Claim",
     "Completed",
@@ -73,6 +78,12 @@ __all__ = [
     "SourceError",
     "Stale",
     "Url",
+    "asks_scm",
+    "git_environ",
     "hookimpl",
+    "is_stepping",
     "key_part",
+    "must_not_step",
+    "redacted",
+    "scm_state",
 ]

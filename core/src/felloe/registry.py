@@ -1,4 +1,7 @@
-"""The installed sources: found by entry point, checked one by one, made into configured instances."""
+"""What is installed: found by entry point, checked one by one. Sources are made into configured instances.
+
+Extensions are loaded and checked by the same steps; see `felloe.extensions`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from felloe.config import SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
-from felloe.hookspecs import API, ASYNCHRONOUS, GROUP, REQUIRED, SourceSpec
+from felloe.hookspecs import API, ASYNCHRONOUS, EXTENSIONS, GROUP, REQUIRED, SourceSpec
 from felloe.request import redacted
 
 if TYPE_CHECKING:
@@ -20,9 +23,22 @@ if TYPE_CHECKING:
 
     from felloe.config import Config
 
-__all__ = ["Instance", "Kind", "Registry", "load_registry", "told_by"]
+__all__ = [
+    "Hooks",
+    "Instance",
+    "Kind",
+    "Registry",
+    "failure_of",
+    "hooks_of",
+    "installed",
+    "load_kinds",
+    "load_registry",
+    "not_kept",
+    "told_by",
+]
 
-Factory = Callable[[str, Mapping[str, Any]], object]
+Factory = Callable[..., object]
+Hooks = Mapping[str, pluggy.HookImpl]
 
 
 @frozen(kw_only=True)
@@ -30,7 +46,7 @@ class Kind:
     """One installed plugin. `state` is `loaded`, `not configured`, `failed` (with a `reason`) or `disabled`.
 
     `not configured` is one that is loaded where no source of it is wanted. One that failed has a `factory` where it can
-    be loaded, but does not keep the contract.
+    be loaded, but does not keep the contract. The factory of an extension takes no arguments.
     """
 
     name: str
@@ -45,6 +61,15 @@ class Kind:
         dist = self.entry_point.dist
         return (dist.name, dist.version) if dist else ("?", "?")
 
+    @property
+    def is_extension(self) -> bool:
+        return self.entry_point.group == EXTENSIONS
+
+    def __str__(self) -> str:
+        """As errors name it. Reads METADATA."""
+        what = "extension" if self.is_extension else "source"
+        return f"{what} `{self.name}` of {' '.join(self.distribution)}"
+
 
 @frozen(kw_only=True)
 class Instance:
@@ -52,7 +77,7 @@ class Instance:
 
     name: str
     kind: Kind
-    hooks: Mapping[str, pluggy.HookImpl] = field(repr=False)
+    hooks: Hooks = field(repr=False)
 
 
 @frozen(kw_only=True)
@@ -78,18 +103,19 @@ class Registry:
 def load_registry(config: Config, found: Iterable[EntryPoint] | None = None) -> Registry:
     """Every installed source, each tried on its own: one that fails does not take the others with it.
 
-    `found` are the entry points (default: those of the environment). With `config.strict` the first failure is raised,
-    with what a plugin raised as it is, or as the cause.
+    `found` are the entry points (default: those of the environment); those of extensions are left alone. With
+    `config.strict` the first failure is raised, with what a plugin raised as it is, or as the cause.
     """
-    loaded = tuple(_load_kinds(_entry_points() if found is None else found, config))
+    sources = [each for each in (installed() if found is None else found) if each.group != EXTENSIONS]
+    loaded = tuple(load_kinds(sources, config))
     wanted = tuple(_wanted(config, loaded))
     kinds = tuple(_without_sources(loaded, wanted, strict=config.strict))
-    failures = [_failure(kind) for kind in kinds if kind.state == "failed"]
+    failures = [failure_of(kind) for kind in kinds if kind.state == "failed"]
     instances = []
-    names: set[str] = set()
+    named: dict[str, SourceSettings] = {}
     for settings in wanted:
         try:
-            _check_name(settings, names)
+            _check_name(settings, named)
             instances.append(_make(settings, _kind_of(settings, kinds)))
         except FelloeError as error:
             if config.strict:
@@ -105,13 +131,16 @@ def told_by(error: BaseException) -> str:
     return redacted(f"{type(error).__name__}: {error}").removesuffix(": ")
 
 
-def _entry_points() -> Iterable[EntryPoint]:
+def installed() -> tuple[EntryPoint, ...]:
+    """The entry points of sources and of extensions, by one look at what is installed."""
     from importlib.metadata import entry_points
 
-    return entry_points(group=GROUP)
+    found = entry_points()
+    return (*found.select(group=GROUP), *found.select(group=EXTENSIONS))
 
 
-def _load_kinds(found: Iterable[EntryPoint], config: Config) -> Iterable[Kind]:
+def load_kinds(found: Iterable[EntryPoint], config: Config) -> Iterable[Kind]:
+    """One for each entry point, imported unless it is disabled. With `config.strict` raises what importing raises."""
     by_name: dict[str, list[EntryPoint]] = defaultdict(list)
     for entry_point in sorted(found, key=lambda entry_point: (entry_point.name, entry_point.value)):
         by_name[entry_point.name].append(entry_point)
@@ -126,17 +155,19 @@ def _load_kinds(found: Iterable[EntryPoint], config: Config) -> Iterable[Kind]:
 
 def _load_none(name: str, same: Sequence[EntryPoint], *, strict: bool) -> Iterable[Kind]:
     """Which of them is meant cannot be known, and a guess could send private names to the wrong one."""
-    reason = f"{len(same)} distributions bring the kind `{name}`; uninstall all but one"
+    what = "extension" if same[0].group == EXTENSIONS else "kind"
+    reason = f"{len(same)} distributions bring the {what} `{name}`; uninstall all but one"
     failed = [Kind(name=name, entry_point=each, state="failed", reason=reason) for each in same]
     failed.sort(key=lambda kind: kind.distribution)
     if strict:
-        raise PluginError("; ".join(map(_failure, failed)))
+        raise PluginError("; ".join(map(failure_of, failed)))
     return failed
 
 
 def _load_kind(entry_point: EntryPoint, *, strict: bool) -> Kind:
     try:
-        factory = _checked(entry_point.load())
+        found = entry_point.load()
+        factory = found if entry_point.group == EXTENSIONS else _checked(found)
     except (Exception, SystemExit) as error:  # whatever a plugin raises while it is imported
         if strict:
             raise
@@ -185,19 +216,24 @@ def _kind_of(settings: SourceSettings, kinds: Sequence[Kind]) -> Kind:
         if kind.name == settings.kind:
             return kind
     raise ConfigError(
-        f"{settings.origin}: no installed plugin brings sources of kind `{settings.kind}`",
+        f"{_place(settings, 'kind')}no installed plugin brings sources of kind `{settings.kind}`",
         hint="install it, or remove the setting; `felloe sources` lists what is installed",
     )
 
 
-def _check_name(settings: SourceSettings, names: set[str]) -> None:
-    """Adds the name to `names`. Raises ConfigError where it is there: a pin to it would have two meanings."""
-    if settings.name in names:
+def _check_name(settings: SourceSettings, named: dict[str, SourceSettings]) -> None:
+    """Adds it to `named`. Raises ConfigError where the name is there: a pin to it would have two meanings."""
+    other = named.setdefault(settings.name, settings)
+    if other is not settings:
         raise ConfigError(
-            f"two sources are named `{settings.name}`, one of them of kind `{settings.kind}`",
+            f"{_place(other, 'name')}two sources are named `{settings.name}`, one of them of kind `{settings.kind}`",
             hint="give each a name of its own; a default source has the name of its kind",
         )
-    names.add(settings.name)
+
+
+def _place(settings: SourceSettings, key: str = "") -> str:
+    """Where it is configured, as the beginning of a message."""
+    return "".join(f"{part}: " for part in (settings.origin, key) if part)
 
 
 def _make(settings: SourceSettings, kind: Kind) -> Instance:
@@ -208,13 +244,18 @@ def _make(settings: SourceSettings, kind: Kind) -> Instance:
         source = kind.factory(settings.name, dict(settings.settings))
     except (FelloeError, TypeError, ValueError, KeyError) as error:
         reason = f"the settings of {_what(settings, kind)} will not do: {told_by(error)}"
-        where = f"{settings.origin}: " if settings.origin else ""
-        raise ConfigError(f"{where}{reason}", hint=f"correct them, or {_how_to_disable(kind.name)}") from error
+        where = _place(settings, _key_named_by(error))
+        raise ConfigError(f"{where}{reason}", hint=f"correct them, or {_how_to_disable(kind)}") from error
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{_what(settings, kind)} cannot be made: {told_by(error)}", hint=_how_to_mend(kind.name)
+            f"{_what(settings, kind)} cannot be made: {told_by(error)}", hint=_how_to_mend(kind)
         ) from error
-    return Instance(name=settings.name, kind=kind, hooks=_hooks_of(source, kind))
+    return Instance(name=settings.name, kind=kind, hooks=_source_hooks(source, kind))
+
+
+def _key_named_by(error: Exception) -> str:
+    """The setting that will not do, where the source says which: `ConfigError(..., key="url")`."""
+    return str(error.payload.get("key", "")) if isinstance(error, FelloeError) else ""
 
 
 def _what(settings: SourceSettings, kind: Kind) -> str:
@@ -224,7 +265,7 @@ def _what(settings: SourceSettings, kind: Kind) -> str:
 def _check_class(kind: Kind) -> None:
     """Raises PluginError, as `_hooks_of`. What is not a class can only be judged by the sources that it makes."""
     if inspect.isclass(kind.factory):
-        _hooks_of(_with_hooks_of(kind.factory, kind), kind)
+        _source_hooks(_with_hooks_of(kind.factory, kind), kind)
 
 
 def _with_hooks_of(cls: type, kind: Kind) -> object:
@@ -234,64 +275,67 @@ def _with_hooks_of(cls: type, kind: Kind) -> object:
         names = [name for name in dir(cls) if manager.parse_hookimpl_opts(cls, name) is not None]
         return type(cls.__name__, (), {name: inspect.getattr_static(cls, name) for name in names})()
     except Exception as error:  # before 1.7, pluggy asks for every value
-        raise _not_kept(kind, told_by(error)) from error
+        raise not_kept(kind, told_by(error)) from error
 
 
-def _hooks_of(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:
-    """The hooks that `source` implements, as pluggy sees them. Raises PluginError where pluggy or we refuse them."""
-    found = _implementations(source, kind)
-    hooks = {name: implementation for name, implementation in found.items() if hasattr(SourceSpec, name)}
-    # Not pluggy's own `check_pending`: its message shows the repr of the source, which may have its settings in it.
-    if unknown := [name for name in found if name not in hooks and not found[name].optionalhook]:
-        raise _not_kept(kind, f"there is no hook `{unknown[0]}`")
+def _source_hooks(source: object, kind: Kind) -> Hooks:
+    """As `hooks_of`; raises PluginError also where one is missing that a source needs."""
+    hooks = hooks_of(source, kind, SourceSpec)
     if missing := [name for name in REQUIRED if name not in hooks]:
-        raise _not_kept(kind, f"it lacks the hook `{missing[0]}` (marked with @hookimpl)")
+        raise not_kept(kind, f"it lacks the hook `{missing[0]}` (marked with @hookimpl)")
+    return hooks
+
+
+def hooks_of(plugin: object, kind: Kind, spec: type) -> Hooks:
+    """Those of `spec` that `plugin` implements, as pluggy sees them. Raises PluginError where it or we refuse them."""
+    found = _implementations(plugin, kind, spec)
+    hooks = {name: implementation for name, implementation in found.items() if hasattr(spec, name)}
+    # Not pluggy's own `check_pending`: its message shows the repr of the plugin, which may have its settings in it.
+    if unknown := [name for name in found if name not in hooks and not found[name].optionalhook]:
+        raise not_kept(kind, f"there is no hook `{unknown[0]}`")
     for name, implementation in hooks.items():
         _check_signature(kind, name, implementation)
     return hooks
 
 
-def _implementations(source: object, kind: Kind) -> Mapping[str, pluggy.HookImpl]:
+def _implementations(plugin: object, kind: Kind, spec: type) -> Hooks:
     manager = pluggy.PluginManager("felloe")
-    manager.add_hookspecs(SourceSpec)
+    manager.add_hookspecs(spec)
     try:
-        manager.register(source)
+        manager.register(plugin)
     except pluggy.PluginValidationError as error:
-        raise _not_kept(kind, str(error).strip().splitlines()[-1]) from error
+        raise not_kept(kind, str(error).strip().splitlines()[-1]) from error
     except Exception as error:  # to find hooks, pluggy asks for every name, before 1.7 also for every value
-        raise _not_kept(kind, told_by(error)) from error
-    callers = manager.get_hookcallers(source) or ()
+        raise not_kept(kind, told_by(error)) from error
+    callers = manager.get_hookcallers(plugin) or ()
     return {caller.name: implementation for caller in callers for implementation in caller.get_hookimpls()}
 
 
 def _check_signature(kind: Kind, name: str, implementation: pluggy.HookImpl) -> None:
     if implementation.wrapper or implementation.hookwrapper:
-        raise _not_kept(kind, f"`{name}` is a wrapper, and there is nothing to wrap: one source alone is called")
+        raise not_kept(kind, f"`{name}` is a wrapper, and there is nothing to wrap: each plugin is called alone")
     for parameter in inspect.signature(implementation.function).parameters.values():
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.default is not parameter.empty:
             why = "no defaults, `*` or `**`, pluggy would not fill it"
-            raise _not_kept(kind, f"`{name}` has the parameter `{parameter}`: {why}")
+            raise not_kept(kind, f"`{name}` has the parameter `{parameter}`: {why}")
     if inspect.iscoroutinefunction(implementation.function) != (name in ASYNCHRONOUS):
-        raise _not_kept(kind, f"`{name}` has to be {'`async def`' if name in ASYNCHRONOUS else 'a plain function'}")
+        raise not_kept(kind, f"`{name}` has to be {'`async def`' if name in ASYNCHRONOUS else 'a plain function'}")
 
 
-def _not_kept(kind: Kind, reason: str) -> PluginError:
-    return PluginError(
-        f"source `{kind.name}` of {' '.join(kind.distribution)} does not keep the contract: {reason}",
-        hint=_how_to_mend(kind.name),
-        reason=reason,
-    )
+def not_kept(kind: Kind, reason: str) -> PluginError:
+    return PluginError(f"{kind} does not keep the contract: {reason}", hint=_how_to_mend(kind), reason=reason)
 
 
-def _failure(kind: Kind) -> str:
-    what = f"source `{kind.name}` of {' '.join(kind.distribution)}"
+def failure_of(kind: Kind) -> str:
+    """Of one that failed: who, of which distribution, why, and how to do without."""
     fault = "cannot be loaded" if kind.factory is None else "does not keep the contract"
-    return f"{what} {fault}: {kind.reason} ({_how_to_mend(kind.name)})"
+    return f"{kind} {fault}: {kind.reason} ({_how_to_mend(kind)})"
 
 
-def _how_to_mend(name: str) -> str:
-    return f"mend or uninstall it, or {_how_to_disable(name)}"
+def _how_to_mend(kind: Kind) -> str:
+    return f"mend or uninstall it, or {_how_to_disable(kind)}"
 
 
-def _how_to_disable(name: str) -> str:
-    return f"do without all sources of kind `{name}`: FELLOE_DISABLE={name}"
+def _how_to_disable(kind: Kind) -> str:
+    what = "it" if kind.is_extension else f"all sources of kind `{kind.name}`"
+    return f"do without {what}: FELLOE_DISABLE={kind.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from felloe import dispatch
 from felloe.cli.options import CACHE, OUTPUT, SOURCES, open_session, shared
 from felloe.cli.output import print_json
+from felloe.extensions import Extension
 from felloe.hookspecs import API
 from felloe.registry import Instance, Kind, Registry
 
@@ -18,22 +20,47 @@ __all__ = ["command"]
 @click.command("sources")
 @shared(SOURCES, CACHE, OUTPUT)
 def command(as_json: bool, **options: Any) -> None:  # noqa: FBT001  # click's
-    """The installed sources in the order in which they are asked, and why one is not there."""
+    """The installed sources in the order in which they are asked, then the extensions, and why one is not there."""
     with open_session(options) as session:
-        registry = session.database.database.registry
+        database = session.database.database
+        registry = database.registry
         rows = [_instance(instance) for instance in registry.instances] + _not_there(registry)
+        extensions = [_extension(each) for each in database.extensions.all()]
+        failures = [*registry.failures, *database.extensions.failures]
     if as_json:
-        print_json(sources=rows, failures=list(registry.failures))
+        print_json(sources=rows, extensions=extensions, failures=failures)
         return
     for row in rows:
-        click.echo(f"{row['name']}: kind {row['kind']}, {row['distribution']} {row['version']}, API {row['api']}")
-        click.echo(f"  {row['state']}{': ' + row['reason'] if row['reason'] else ''}")
-        if row["address"]:
-            click.echo(f"  address: {row['address']}")
-        if row["hooks"]:
-            click.echo(f"  hooks: {', '.join(row['hooks'])}")
-    for failure in registry.failures:
+        _print(row, f"kind {row['kind']}, ")
+    if extensions:
+        click.echo("\nextensions")
+    for row in extensions:
+        _print(row, "")
+    for failure in registry.failures:  # those of extensions are told as events
         click.echo(f"warning: {failure}", err=True)
+
+
+def _print(row: Mapping[str, Any], kind: str) -> None:
+    click.echo(f"{row['name']}: {kind}{row['distribution']} {row['version']}, API {row['api']}")
+    click.echo(f"  {row['state']}{': ' + row['reason'] if row['reason'] else ''}")
+    if row.get("address"):
+        click.echo(f"  address: {row['address']}")
+    if row["hooks"]:
+        click.echo(f"  hooks: {', '.join(row['hooks'])}")
+
+
+def _extension(extension: Extension) -> dict[str, Any]:
+    kind = extension.kind
+    distribution, version = kind.distribution
+    return {
+        "name": kind.name,
+        "distribution": distribution,
+        "version": version,
+        "api": getattr(kind.factory, "api", API),
+        "hooks": sorted(extension.hooks),
+        "state": kind.state,
+        "reason": kind.reason,
+    }
 
 
 def _instance(instance: Instance) -> dict[str, Any]:

@@ -265,7 +265,7 @@ class Client:
 
     async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
         try:
-            return await self._follow(request, read)
+            return await self._allowed(request, read)
         except TimeoutError as error:
             raise self._too_slow(request.url) from error
         except httpx.TimeoutException as error:
@@ -275,27 +275,46 @@ class Client:
                 raise  # a file that could not be written, say
             raise _unreachable(request.url, error) from error
 
-    async def _follow(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
-        url, redirected = request.url, False
+    async def _allowed(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+        """As `_follow`, again for each server on the way for whom an extension has other credentials.
+
+        No connection is held meanwhile: somebody may have to be asked for a password.
+        """
+        while isinstance(answer := await self._follow(request, read), _Refused):
+            redirected = answer.url.origin != request.url.origin
+            if not await self._credentials.ask(answer.url, answer.pair, redirected=redirected):
+                raise answer.error
+        return answer
+
+    async def _follow(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T | _Refused:
+        url = request.url
         for _ in range(MOST_REDIRECTS):
-            async with self._send(url, request, redirected=redirected) as response:
+            headers, pair = self._headers(url, request)
+            async with self._send(url, request.method, headers) as response:
                 self._report(_event(request, response))
                 target = response.headers.get("location")
                 if response.status not in REDIRECTS or target is None:
-                    if response.status not in request.answers:
-                        raise _error_status(response)
-                    return await read(response)
-            url, redirected = _redirected(url, target), True
+                    if response.status in request.answers:
+                        return await read(response)
+                    if response.status == 401 and (pair or "authorization" not in headers):
+                        return _Refused(url, pair, _error_status(response))
+                    raise _error_status(response)
+            url = _redirected(url, target)
         raise NetworkError(f"{request.url} redirects more than {MOST_REDIRECTS} times")
 
-    @asynccontextmanager
-    async def _send(self, url: Url, request: Exchange, *, redirected: bool) -> AsyncIterator[Response]:
+    def _headers(self, url: Url, request: Exchange) -> tuple[Mapping[str, str], tuple[str, str] | None]:
+        """What is sent along, and the user name and password in it, unless the source has a word of its own."""
         same_origin = url.origin == request.url.origin
         headers = {"user-agent": self._settings.user_agent, **(request.headers if same_origin else _public(request))}
-        if "authorization" not in headers and (pair := self._credentials.find(url, redirected=redirected)):
+        pair = None if "authorization" in headers else self._credentials.known(url, redirected=not same_origin)
+        if pair is not None:
             headers["authorization"] = "Basic " + b64encode(":".join(pair).encode()).decode("ascii")  # RFC 7617
+        return headers, pair
+
+    @asynccontextmanager
+    async def _send(self, url: Url, method: str, headers: Mapping[str, str]) -> AsyncIterator[Response]:
         limit = self._settings.timeout
-        raw = httpx.Request(request.method, url.reveal(), headers=headers)
+        raw = httpx.Request(method, url.reveal(), headers=headers)
         raw.extensions["timeout"] = {"connect": limit, "read": limit, "write": limit, "pool": limit}
         async with self._limiter, self._connections.of(url) as transport:
             with anyio.fail_after(2 * limit):
@@ -313,6 +332,18 @@ class Client:
             code="timeout",
             transient=True,
         )
+
+
+@frozen
+class _Refused:
+    """A server answered 401 at `url` to `pair`, or to nobody in particular.
+
+    Not an exception, which others would carry on as their context, password and all.
+    """
+
+    url: Url
+    pair: tuple[str, str] | None = field(repr=False)
+    error: NetworkError
 
 
 class _Patience:
@@ -497,7 +528,8 @@ def _pause_of(retry_after: str) -> float | None:
 def _hint_for(status: int) -> str:
     if status == 401:
         return (
-            "give a user name and password in the index URL, in netrc, or as FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD"
+            "give a user name and password in the index URL, in netrc, as FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD, "
+            "or keep them in a keyring (felloe-core[keyring])"
         )
     if status == 403:
         return 'check the credentials; if this index says 403 for "no such project", set missing = [403] for it'
