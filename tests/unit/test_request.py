@@ -292,7 +292,9 @@ def test_a_caret_points_at_the_mistake_when_a_secret_is_left_out() -> None:
         ("https://example.com/a#md5=" + "a" * 32, "can be relied on"),
         ("https://example.com:port/a", "is not an absolute URL"),
         ("https://example.com/a b", "is not an absolute URL"),
-        ("git+git@example.com:a/b.git", "is not an absolute URL"),
+        ("git+example.com:a/b.git", "is not an absolute URL"),
+        ("git+git@example.com://a/b.git", "is not an absolute URL"),
+        ("name @ reader@example.com:a/b.git", "is not an absolute URL"),
         ("file://elsewhere/share", "on another host"),
         ("file:///a%00b", "is not an absolute path"),
         ("./a\0b", "is not an absolute path"),
@@ -307,11 +309,42 @@ def test_what_cannot_be_meant_is_refused(text: str, problem: str) -> None:
     assert problem in str(refuse(text))
 
 
-@pytest.mark.parametrize(
-    "text", ["git+git@example.com:a/b.git", "git@example.com:a/b.git", "name @ git@example.com:a/b.git"]
-)
+@pytest.mark.parametrize("text", ["git+example.com:a/b.git", "git@example.com:", "name @ example.com:a/b.git"])
 def test_the_form_for_git_over_ssh_is_suggested(text: str) -> None:
     assert "git+ssh://" in refuse(text).hint
+
+
+def test_others_require_no_repository_in_the_form_of_scp() -> None:
+    error = refuse("name @ git@example.com:a/b.git", origin="dependency")
+    assert "is not an absolute URL" in str(error)
+    assert "git+ssh://" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "url"),
+    [
+        ("git@example.com:a/b.git", "git+ssh://example.com/a/b.git", "git+ssh://git@example.com/a/b.git"),
+        ("git+git@example.com:a@v1", "git+ssh://example.com/a@v1", "git+ssh://git@example.com/a@v1"),
+        ("git+reader@example.com:/srv/a", "git+ssh://example.com/srv/a", "git+ssh://reader@example.com/srv/a"),
+        ("git@example.com:22/a", "git+ssh://example.com/22/a", "git+ssh://git@example.com/22/a"),
+        ("git@[::1]:~/a", "git+ssh://[::1]/~/a", "git+ssh://git@[::1]/~/a"),
+        ("-e git@example.com:a#egg=b", "-e git+ssh://example.com/a#egg=b", "git+ssh://git@example.com/a#egg=b"),
+        (
+            "name @ git@example.com:a ; os_name == 'nt'",
+            "name @ git+ssh://example.com/a ; os_name == 'nt'",
+            "git+ssh://git@example.com/a",
+        ),
+    ],
+)
+def test_the_form_of_scp_is_a_url_of_ssh(text: str, shown: str, url: str) -> None:
+    request = parse(text)
+    assert (request.text, request.url) == (shown, Url(url))
+    assert parse(request.text.replace("://", "://git@")).url is not None
+
+
+@pytest.mark.parametrize("text", ["git@https://example.com/a.zip", "git @ https://example.com/a.zip", "git==1.0"])
+def test_git_is_a_name_too(text: str) -> None:
+    assert parse(text).name == "git"
 
 
 @pytest.mark.parametrize("text", ["./folder", "-e .", "/folder", "./a.zip", "https://example.com/a.zip", "a --hash=b"])

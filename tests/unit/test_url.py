@@ -34,6 +34,7 @@ SHOWN = [
     ("https://example.com/a?b=secret#secret", "https://example.com/a?b=****"),
     ("file:///srv/a%20b", "file:///srv/a%20b"),
     ("git+ssh://secret@example.com/a.git", "git+ssh://example.com/a.git"),
+    ("git+file:///srv/a%20b?token=secret", "git+file:///srv/a%20b?token=****"),
     ("  https://example.com/a\n", "https://example.com/a"),
 ]
 MALFORMED = [
@@ -137,6 +138,8 @@ def test_joining_anything_gives_a_url_or_an_error(reference):
         ("https://:p@example.com/", "https", "example.com", 443, "/", "", "", ("", "p")),
         ("https://[2001:DB8::1]:444/a", "https", "2001:db8::1", 444, "/a", "a", "", None),
         ("file:///srv/a", "file", "", None, "/srv/a", "a", "", None),
+        ("ssh://git@example.com/a", "ssh", "example.com", 22, "/a", "a", "", ("git", "")),
+        ("git+file:///srv/a@v1", "git+file", "", None, "/srv/a@v1", "a@v1", "", None),
         ("git+ssh://git@example.com/a", "git+ssh", "example.com", None, "/a", "a", "", ("git", "")),
     ],
 )  # fmt: skip

@@ -49,6 +49,9 @@ NAMED_REFERENCE = re.compile(r"[A-Za-z0-9][\w.-]*+\s*+(?:\[[^\]]*+\]\s*+)?+@")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+://|(?:https?|ssh|file):|(?:git|hg|svn|bzr)\+", re.IGNORECASE)
 NO_SCHEME = re.compile(r"(?://)?[^/\\:]++:[^/\\@]*+@")  # `user:password@host`, which no path may look like
 REMOTE_PATH = re.compile(r"[^/\\:]{2,}:")  # of scp, as in `git@host:path`; one letter is a drive
+SCP = re.compile(
+    r"(?:git\+([\w.-]++)|(git))@(?!(?:https?|ssh|file):)(\[[0-9A-Fa-f:.]++\]|[\w.-]++):(?!//)/?+(?=[^/\s])"
+)
 AFTER_URL = re.compile(r"(?<=\s);|;(?=\s)")  # a URL may have semicolons of its own
 AFTER_PATH = re.compile(r";")
 ENDLESS_NUMBER = re.compile(r"[0-9]{1000}")
@@ -83,7 +86,8 @@ def parse_request(
 
     Of a user: PEP 508, a URL, a path, each perhaps after `-e` and before `--hash=ALGORITHM:HEX` options. A relative
     path starts from `cwd` (default: the current folder). A path has a separator, a leading dot or an archive's suffix;
-    a bare name after `-e` is one too. What a dependency or a build requires is PEP 508 alone, with absolute URLs.
+    a bare name after `-e` is one too. `git@host:path` is `git+ssh://git@host/path`. What a dependency or a build
+    requires is PEP 508 alone, with absolute URLs.
 
     Of `path` and `url` one is set at most: a `file:` URL gives a path, which is absolute. `url` keeps its fragment,
     of which `subdirectory`, `egg` and digests are read. `hashes` (`algorithm:hex`) count like those in the text.
@@ -177,6 +181,8 @@ def _split_flag(text: str) -> tuple[str, str]:
 
 def _has_no_name(text: str, *, editable: bool) -> bool:
     """Whether it is a URL or a path alone. Only those can be editable."""
+    if SCP.match(text):
+        return True
     if not text or NAMED_REFERENCE.match(text):
         return False
     return editable or ADDRESS.match(text) is not None or _looks_like_path(text.partition(";")[0])
@@ -198,16 +204,25 @@ def _named(text: str, cwd: Path | None) -> Request:
 def _unnamed(text: str, cwd: Path) -> Request:
     """A URL or a path, perhaps with a marker."""
     _check_length(text)
-    separator = (AFTER_URL if ADDRESS.match(text.strip()) else AFTER_PATH).search(text)
+    is_url = ADDRESS.match(text.strip()) or SCP.match(text.strip())
+    separator = (AFTER_URL if is_url else AFTER_PATH).search(text)
     place = (text[: separator.start()] if separator else text).strip()
     marker = _parse(Marker, text[separator.end() :], text, separator.end()) if separator else None
     return _located(Request(text=text.strip(), specifier=SpecifierSet(), marker=marker), place, cwd)
 
 
 def _located(request: Request, place: str, cwd: Path | None) -> Request:
+    if cwd is not None and SCP.match(place):
+        address = _as_ssh(place)
+        return _at_url(evolve(request, text=request.text.replace(place, address)), address, cwd)
     if cwd is None or ADDRESS.match(place) or (request.name and REMOTE_PATH.match(place)):
         return _at_url(request, place, cwd)
     return _at_path(request, place, cwd)
+
+
+def _as_ssh(place: str) -> str:
+    """What git reads in the form of scp, `git@host:path`, as the URL that it stands for."""
+    return SCP.sub(lambda match: f"git+ssh://{match[1] or match[2]}@{match[3]}/", place, count=1)
 
 
 def _at_url(request: Request, address: str, cwd: Path | None) -> Request:

@@ -1,3 +1,89 @@
-"""What version control says of a project's folder, as far as versions are made of it."""
+"""Version control of a project's folder: whether its build may ask for it, and what it would learn."""
 
 from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from felloe.errors import SourceError
+
+if TYPE_CHECKING:
+    from felloe.values import Context
+
+__all__ = ["OF_ANOTHER_REPOSITORY", "asks_scm", "git_environ", "scm_state"]
+
+CONFIGURATION = ("pyproject.toml", "setup.cfg", "setup.py")
+MOST_READ = 2**20  # bytes of each
+ASKS = re.compile(
+    rb"setuptools[-_.]?(?:scm|git|vcs|gitver|dynver)|(?:hatch|flit|poetry|uv|pdm)[-_.](?:vcs|scm|git|version|dynamic)"
+    rb"|vcs[-_.]?version|version(?:ing[-_.]?it|eer)|dunamai|git[-_.]?version|gitpython|pygit2|dulwich|setupmeta"
+    rb"|dynamic[-_.]version|\bpbr\b|\bscm\b|\bvcs\b|git\s+(?:describe|rev-parse|rev-list|log)|[\"']git[\"'\s]"
+    rb"|backend-path|^\s*(?:from|import)\s+git\b",  # a backend in the tree may do anything
+    re.IGNORECASE | re.MULTILINE,
+)
+# What git's own `rev-parse --local-env-vars` lists: they tie git to one repository, that of a hook that runs us, say.
+# Those that only carry configuration stay.
+OF_ANOTHER_REPOSITORY = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "INDEX_FILE", "INDEX_VERSION", "PREFIX", "COMMON_DIR", "NAMESPACE"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "QUARANTINE_PATH", "SHALLOW_FILE", "GRAFT_FILE"),
+        *("NO_REPLACE_OBJECTS", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX", "CONFIG", "REFLOG_ACTION"),
+    )
+)
+
+
+def asks_scm(folder: Path) -> bool:
+    """Whether the project in `folder` may take its version or its files from version control.
+
+    Seen from the text of its pyproject.toml, setup.cfg and setup.py: better once too often. A file that cannot be read,
+    or is none, says nothing.
+    """
+    return any(ASKS.search(_start_of(folder / name)) for name in CONFIGURATION)
+
+
+async def scm_state(repository: Path, ctx: Context) -> str | None:
+    """What version tools learn of the git repository that `repository` is in, and that its files do not say.
+
+    One line: `git describe` of its commit (`v1.0-3-g<40 hex>`, the commit alone where no tag is reachable), and 16 hex
+    digits over the names and objects of all tags that are reachable from it: `<description> tags:<digest>`. None where
+    there is no git repository, no commit in it, or no git program. Raises SourceError where git takes too long.
+    """
+    described = await _git(repository, ctx, "describe", "--tags", "--long", "--always", "--abbrev=40", "HEAD")
+    if described is None:
+        return None
+    names = "--format=%(refname) %(objectname) %(*objectname)"
+    tags = await _git(repository, ctx, "for-each-ref", "--merged=HEAD", names, "refs/tags/")
+    digest = hashlib.sha256(tags or b"").hexdigest()[:16]
+    return f"{described.decode('utf-8', 'replace').strip()} tags:{digest}"
+
+
+def git_environ() -> Mapping[str, str]:
+    """Our environment for the git program: tied to no repository, asking nobody, its messages in English."""
+    kept = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+def _start_of(file: Path) -> bytes:
+    try:
+        if not file.is_file():  # a FIFO would keep us waiting
+            return b""
+        with file.open("rb") as stream:
+            return stream.read(MOST_READ)
+    except OSError:
+        return b""
+
+
+async def _git(repository: Path, ctx: Context, *arguments: str) -> bytes | None:
+    """What git prints; None where it fails, or is not there."""
+    try:
+        done = await ctx.run(["git", *arguments], network=False, cwd=repository, env=git_environ())
+    except SourceError as error:
+        if error.code != "no-program":
+            raise
+        return None
+    return None if done.returncode else done.stdout

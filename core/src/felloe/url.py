@@ -11,7 +11,7 @@ from felloe.errors import RequirementError
 
 __all__ = ["Url"]
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
 MASK = "****"
 WITHOUT_HOST = frozenset({"file", "git+file"})
 is_plain = re.compile(r"https?://[a-z0-9.-]+/").match  # no userinfo, no port: nothing for urllib to check
@@ -20,7 +20,8 @@ is_plain = re.compile(r"https?://[a-z0-9.-]+/").match  # no userinfo, no port: n
 class Url:
     """An absolute URL. `str`, `repr` and JSON show it without userinfo and with query values masked.
 
-    Only `felloe.net` may ask for the address as given (`reveal`) and for the userinfo (`userinfo`).
+    The address as given (`reveal`) and the userinfo (`userinfo`) are for who opens it alone: `felloe.net`, and a source
+    that has a program do so.
     """
 
     __slots__ = ("__dict__", "_text")
@@ -80,14 +81,14 @@ class Url:
 
     @property
     def userinfo(self) -> tuple[str, str] | None:
-        """User name and password, percent-decoded. For `felloe.net` only."""
+        """User name and password, percent-decoded. For who opens it alone."""
         if self._parts.username is None:
             return None
         return unquote(self._parts.username), unquote(self._parts.password or "")
 
     def reveal(self) -> str:
-        """The address to open: without userinfo and fragment, with its query. For `felloe.net` only."""
-        return urlunsplit((self.scheme, self._netloc, self._parts.path, self._parts.query, ""))
+        """The address to open: without userinfo and fragment, with its query. For who opens it alone."""
+        return _unsplit(self.scheme, self._netloc, self._parts.path, self._parts.query)
 
     def join(self, reference: str) -> Url:
         """What `reference` (absolute or relative, RFC 3986) means on a page of this address.
@@ -105,12 +106,12 @@ class Url:
     def as_directory(self) -> Url:
         """The same address ending in `/`, so that `join` goes below it."""
         path = self._parts.path if self._parts.path.endswith("/") else self._parts.path + "/"
-        return Url(urlunsplit((self.scheme, self._parts.netloc, path, self._parts.query, "")))
+        return Url(_unsplit(self.scheme, self._parts.netloc, path, self._parts.query))
 
     def with_suffix(self, suffix: str) -> Url:
         """The same address with `suffix` at the end of its path, without fragment."""
         path = self._parts.path + suffix
-        return Url(urlunsplit((self.scheme, self._parts.netloc, path, self._parts.query, "")))
+        return Url(_unsplit(self.scheme, self._parts.netloc, path, self._parts.query))
 
     def digest(self) -> str:
         """16 hex digits over the canonical form: no userinfo, no default port, host and scheme in lower case."""
@@ -134,7 +135,7 @@ class Url:
 
     def __str__(self) -> str:
         masked = "&".join(map(_masked, filter(None, self._parts.query.split("&"))))
-        return urlunsplit((self.scheme, self._netloc, self._parts.path, masked, ""))
+        return _unsplit(self.scheme, self._netloc, self._parts.path, masked)
 
     def __repr__(self) -> str:
         return f"Url({str(self)!r})"
@@ -144,6 +145,14 @@ class Url:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def _unsplit(scheme: str, netloc: str, path: str, query: str) -> str:
+    """urllib writes `//` without a host for `file` alone."""
+    text = urlunsplit((scheme, netloc, path, query, ""))
+    start = f"{scheme}:/"
+    is_short = scheme in WITHOUT_HOST and text.startswith(start) and not text.startswith(f"{start}/")
+    return f"{start}//{text.removeprefix(start)}" if is_short else text
 
 
 def _masked(parameter: str) -> str:

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from felloe.errors import BuildError
 from felloe.metadata import load_pyproject
+from felloe.scm import OF_ANOTHER_REPOSITORY
 
 if TYPE_CHECKING:
     from felloe.build.fingerprint import Fingerprint
@@ -43,19 +44,6 @@ LEGACY_REQUIRES = ("setuptools>=40.8.0",)
 # What would lead a backend out of its own environment or change how its Python works; what is meant for us, pip and uv
 # alone, which may be addresses with passwords.
 LEFT_OUT = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"})
-# What a hook of git sets, and leads every git that it starts to its own repository.
-LEFT_OUT_OF_GIT = frozenset(
-    {
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_DIR",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_WORK_TREE",
-    }
-)
 WAITING = "FELLOE_WAITING_BUILDS"  # the variable that tells a felloe, which a backend may call, who waits for that
 LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
 
@@ -177,7 +165,7 @@ def process_environ(
     kept = {
         name: value
         for name, value in environ.items()
-        if name not in LEFT_OUT | LEFT_OUT_OF_GIT and not name.startswith(LEFT_OUT_PREFIXES)
+        if name not in LEFT_OUT | OF_ANOTHER_REPOSITORY and not name.startswith(LEFT_OUT_PREFIXES)
     }
     path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))

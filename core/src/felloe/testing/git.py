@@ -11,6 +11,7 @@ import os
 import shutil
 import socketserver
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ class GitServer:
 
     `require_auth` is (user, password) of basic authentication; other requests get 401. `fetch_by_commit=False` gives
     commits only by their refs, as servers of git's protocol 0 do. `reached` is set when a request for objects has come;
-    while `hold` is there and not set, that request waits (until the server's end).
+    between `pause` and `resume` (or the server's end) it is kept waiting.
     """
 
     def __init__(
@@ -195,7 +196,8 @@ class GitServer:
         self.require_auth = require_auth
         self.fetch_by_commit = fetch_by_commit
         self.reached = threading.Event()
-        self.hold: threading.Event | None = None
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self._lock = threading.Lock()
         self._log: list[GitRequest] = []
         self._listener = _Listener(self)
@@ -211,8 +213,7 @@ class GitServer:
     ) -> None:
         self._listener.shutdown()
         self._thread.join()
-        if self.hold is not None:
-            self.hold.set()
+        self.resume()
         self._listener.server_close()
 
     def repository(self, name: str) -> Repository:
@@ -242,6 +243,14 @@ class GitServer:
         with self._lock:
             self._log.clear()
 
+    def pause(self) -> None:
+        """Keeps requests for objects waiting from now on."""
+        self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Answers them."""
+        self._may_go_on.set()
+
     def record(self, request: GitRequest) -> None:
         """For the server's own threads."""
         with self._lock:
@@ -250,8 +259,7 @@ class GitServer:
     def wait(self) -> None:
         """For the server's own threads: where objects are wanted."""
         self.reached.set()
-        if self.hold is not None:
-            self.hold.wait()
+        self._may_go_on.wait()
 
 
 class _Listener(ThreadingHTTPServer):
@@ -266,6 +274,8 @@ class _Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # as in the base class
         """A client that went away is no error of the server."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,0 +1,118 @@
+"""Projects in git repositories (kind `git`), in the order of the line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from felloe.plugin import (
+    CacheKey,
+    Claim,
+    ConfigError,
+    Context,
+    Dist,
+    Entry,
+    Fetched,
+    Fresh,
+    Level,
+    Request,
+    RequirementError,
+    Stale,
+    Url,
+    hookimpl,
+    key_part,
+)
+from felloe_git.remote import CONTENT, SCHEMES, Place, Remote, commit_of
+
+__all__ = ["GitRepository"]
+
+
+class GitRepository:
+    """Projects by direct reference (PEP 508) to a git repository: `name @ git+https://HOST/PATH@REF`.
+
+    A ref becomes a commit once in a run; from then on the commit decides. It has no settings: any raises ConfigError.
+    """
+
+    api = 1
+    default = True
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        if settings:
+            raise ConfigError(
+                f"source `{name}` has no setting {' or '.join(f'`{key}`' for key in sorted(settings))}",
+                hint="leave them out: sources of the kind `git` have none",
+            )
+        self.name = name
+
+    @hookimpl
+    def claims(self, request: Request) -> Claim | None:
+        if request.url is None or request.url.scheme not in SCHEMES:
+            return None
+        return Claim(Level.SCHEME, f"it answers for {request.url.scheme} URLs")
+
+    @hookimpl
+    def address(self) -> str:
+        return ""
+
+    @hookimpl
+    async def find(self, request: Request, ctx: Context) -> Sequence[Dist]:
+        """The one commit that the URL means. A full commit is taken at its word.
+
+        Raises RequirementError where there is no such ref, or it is ambiguous; OfflineError where it is not known.
+        """
+        if request.editable:
+            raise RequirementError(
+                f"`{request.text}` is a repository, which cannot be edited where it is",
+                hint="clone it, and write `-e ./FOLDER`; or leave out `-e`",
+            )
+        url = cast(Url, request.url).without_fragment()
+        remote = Remote.of(url)
+        place = await _place_of(remote, ctx)
+        return [
+            Dist(
+                source=self.name,
+                kind="tree",
+                filename=remote.name,
+                name=request.name,
+                content=CONTENT + place.commit,
+                subdirectory=request.subdirectory,
+                locator={"url": url, **place.known},
+            )
+        ]
+
+    @hookimpl
+    def cache_key(self, dist: Dist) -> CacheKey:
+        remote = Remote.of(dist.locator["url"])
+        project = [f"subdirectory={dist.subdirectory}"] if dist.subdirectory else []
+        way = ["editable"] if dist.editable else []
+        return CacheKey(parts=(remote.key, commit_of(dist), *way, *map(key_part, [*project, dist.filename])))
+
+    @hookimpl
+    async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
+        """The commit decides, and tags where the project may take its version from them and they have changed."""
+        if entry.content != dist.content:
+            return Stale(code="commit-changed", evidence=f"{entry.content} -> {dist.content}")
+        if entry.scm is None or dist.locator.get("tags") in {None, entry.validators.get("tags")}:
+            return Fresh(validators=entry.validators)
+        from felloe_git.trees import current_state
+
+        scm, validators = await current_state(dist, ctx)
+        if scm != entry.scm:
+            return Stale(code="scm-changed", evidence=f"{entry.scm} -> {scm}")
+        return Fresh(validators=validators)
+
+    @hookimpl
+    async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
+        """A checkout of its own. It has history and tags where the project may ask for them."""
+        from felloe_git.trees import fetched
+
+        return await fetched(dist, ctx)
+
+
+async def _place_of(remote: Remote, ctx: Context) -> Place:
+    """A full commit is known without what asking needs."""
+    if remote.commit is not None:
+        return Place(commit=remote.commit)
+    from felloe_git.locate import locate
+
+    return await locate(remote, ctx)

@@ -1,0 +1,101 @@
+"""From a ref to a commit."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from felloe.plugin import Context, Event, RequirementError
+from felloe_git.database import Database, using
+from felloe_git.program import Git, cut_off, failure, git_for
+from felloe_git.refs import Listing, may_be_commit
+from felloe_git.remote import Place, Remote, is_commit
+
+__all__ = ["locate"]
+
+
+async def locate(remote: Remote, ctx: Context) -> Place:
+    """The commit that the ref is now, the same for all who ask in one run; offline, what it was.
+
+    Raises RequirementError where there is no such ref, or it is ambiguous; OfflineError where it is not known.
+    """
+    git = await git_for(remote, ctx)
+    if git.is_cut_off:
+        return await _remembered(git)
+    listing: Listing = await ctx.once(f"refs {remote.key}", lambda: _listed(git))
+    ref = listing.resolve(remote.ref or "HEAD", str(remote))
+    commit = listing.commit(ref) if ref else await _commit_by_short(git)
+    _remember(git, cast(str, commit))
+    return Place(commit=cast(str, commit), ref=ref, tags=listing.tags())
+
+
+async def _listed(git: Git) -> Listing:
+    git.ctx.report(Event(code="git-list", message=f"git ls-remote {git.remote}"))
+    done = await git.run("ls-remote", "--quiet", "--", git.remote.address, network=True)
+    if done.returncode:
+        raise failure(done, "ls-remote", git.remote)
+    return Listing.of(done.stdout, str(git.remote))
+
+
+async def _commit_by_short(git: Git) -> str:
+    """Raises RequirementError where the ref is no short commit either."""
+    ref = git.remote.ref or "HEAD"
+    if not may_be_commit(ref):
+        raise _no_such_ref(git)
+    commit: str = await git.ctx.once(f"short {git.remote.key} {ref}", lambda: _completed(git, ref.lower()))
+    return commit
+
+
+async def _completed(git: Git, short: str) -> str:
+    async with git.ctx.keep(git.remote.key) as kept:
+        return await using(kept, git, lambda database: _completed_in(database, short))
+
+
+async def _completed_in(database: Database, short: str) -> str:
+    found = await database.commits_of(short)
+    if not found and not database.git.is_cut_off:
+        await database.obtain_everything()
+        found = await database.commits_of(short)
+    if len(found) > 1:
+        raise RequirementError(
+            f"`{short}` is the start of {len(found)} commits of `{database.git.remote}`",
+            hint="write more digits: " + ", ".join(f"`{commit}`" for commit in sorted(found)[:3]),
+            code="ambiguous-ref",
+        )
+    if not found:
+        git = database.git
+        raise cut_off(git.remote, f"`{short}`") if git.is_cut_off else _no_such_ref(git)
+    return found[0]
+
+
+async def _remembered(git: Git) -> Place:
+    """The commit that a ref was when it was last seen, or that it begins. Raises OfflineError."""
+    remote, ref = git.remote, git.remote.ref or "HEAD"
+    commit = git.ctx.memo(remote.key, ref).get()
+    if not isinstance(commit, str) or not is_commit(commit):
+        if not may_be_commit(ref):
+            raise cut_off(remote, f"`{ref}`")
+        return Place(commit=await _commit_by_short(git))
+    message = f"`{ref}` of `{remote}` was commit {commit} when it was last seen; the network is off"
+    git.ctx.report(Event(code="git-offline", message=message, data={"ref": ref, "commit": commit}))
+    return Place(commit=commit)
+
+
+def _remember(git: Git, commit: str) -> None:
+    memo = git.ctx.memo(git.remote.key, git.remote.ref or "HEAD")
+    if memo.get() != commit:
+        memo.set(commit)
+
+
+def _no_such_ref(git: Git) -> RequirementError:
+    remote = git.remote
+    if remote.ref is None:
+        return RequirementError(
+            f"`{remote}` has no default branch: it has no commits, or its HEAD leads nowhere",
+            hint="name a branch, tag or commit after `@`",
+            code="no-such-ref",
+        )
+    return RequirementError(
+        f"`{remote}` has no branch, tag or commit `{remote.ref}`",
+        hint=f"`git ls-remote {remote}` lists what there is",
+        code="no-such-ref",
+    )

@@ -1,0 +1,146 @@
+"""What version control says of a folder: who may ask, and what the answer depends on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felloe.assembly import Database
+from felloe.config import Config
+from felloe.context import ItemContext, Owner
+from felloe.plugin import asks_scm, git_environ, scm_state
+from felloe.testing import Repository
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", '[build-system]\nrequires = ["setuptools-scm[toml]>=8"]'),
+        ("pyproject.toml", '[build-system]\nrequires = ["Setuptools_SCM"]'),
+        ("pyproject.toml", "[tool.setuptools_scm]"),
+        ("pyproject.toml", '[tool.hatch.version]\nsource = "vcs"'),
+        ("pyproject.toml", '[build-system]\nrequires = ["hatchling", "hatch-vcs"]'),
+        ("pyproject.toml", "[tool.vcs-versioning]"),
+        ("pyproject.toml", '[tool.pdm.version]\nsource = "scm"'),
+        ("pyproject.toml", "[tool.poetry-dynamic-versioning]\nenable = true"),
+        ("pyproject.toml", '[build-system]\nrequires = ["uv-dynamic-versioning"]'),
+        ("pyproject.toml", '[build-system]\nrequires = ["flit_scm"]'),
+        ("pyproject.toml", "[tool.setuptools-git-versioning]"),
+        ("pyproject.toml", "[tool.versioningit]"),
+        ("pyproject.toml", '[build-system]\nbackend-path = ["."]'),
+        ("setup.cfg", "[options]\nsetup_requires =\n    pbr\n"),
+        ("setup.cfg", "[versioneer]\nVCS = git\n"),
+        ("setup.py", "from dunamai import Version"),
+        ("setup.py", "setup(use_scm_version=True, setup_requires=['setuptools_scm'])"),
+        ("setup.py", "subprocess.check_output(['git', 'rev-parse', 'HEAD'])"),
+        ("setup.py", "os.popen('git describe').read()"),
+        ("setup.py", "import git\n"),
+    ],
+)
+def test_a_project_that_may_ask(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    assert asks_scm(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", '[build-system]\nrequires = ["hatchling"]\n[project]\nname = "a"\nversion = "1.0"\n'),
+        ("pyproject.toml", '[project.urls]\nsource = "https://example.com/a.git"\n'),
+        ("setup.py", "from setuptools import setup; setup(url='https://example.com/digits/a.git')"),
+        ("setup.cfg", "[metadata]\nname = legit\n"),
+        ("README.md", "setuptools-scm"),
+    ],
+)
+def test_a_project_that_asks_for_nothing(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    assert not asks_scm(tmp_path)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "setup.py")
+    (tmp_path / "setup.cfg").mkdir()
+    (tmp_path / "pyproject.toml").symlink_to("pyproject.toml")
+    assert not asks_scm(tmp_path)
+    assert not asks_scm(tmp_path / "nowhere")
+
+
+@pytest.fixture
+async def ctx(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Any]:
+    config = Config(cache_dir=tmp_path / "cache", replaced_kinds=frozenset({"pypi"}))
+    async with Database(config, sources=[]) as database:
+        with ItemContext(database.services, Owner("git", "git", ""), newer_than=None) as context:
+            yield context
+
+
+def clone(repository: Repository, folder: Path) -> Path:
+    subprocess.run(["git", "clone", "--quiet", str(repository.folder), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+async def test_the_state_is_the_description_of_the_commit_and_all_reachable_tags(tmp_path: Path, ctx: Any) -> None:
+    upstream = Repository(tmp_path / "upstream")
+    first = upstream.commit({"folder/a": "1"})
+    states = []
+    for change in (
+        lambda: None,
+        lambda: upstream.tag("v1.0"),
+        lambda: upstream.tag("other", annotated=False),
+        lambda: upstream.tag("v1.0"),  # another object
+        lambda: upstream.commit({"folder/a": "2"}),
+    ):
+        change()
+        work = clone(upstream, tmp_path / f"work{len(states)}")
+        states.append(await scm_state(work / "folder", ctx))
+
+    assert states[0].startswith(f"{first} tags:")
+    assert states[1].startswith(f"v1.0-0-g{first} tags:")
+    assert states[4].startswith(f"v1.0-1-g{upstream.commit_of('main')} tags:")
+    assert len(set(states)) == len(states)
+    assert not any("\n" in state for state in states)
+
+
+async def test_branches_and_tags_that_do_not_lead_here_say_nothing(tmp_path: Path, ctx: Any) -> None:
+    upstream = Repository(tmp_path / "upstream")
+    upstream.commit({"a": "1"})
+    upstream.tag("v1.0")
+    before = await scm_state(clone(upstream, tmp_path / "before"), ctx)
+
+    upstream.commit({"a": "2"}, branch="other")
+    upstream.tag("v2.0", "other")
+    assert await scm_state(clone(upstream, tmp_path / "after"), ctx) == before
+
+
+async def test_no_repository_no_commit_no_git(tmp_path: Path, ctx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = clone(Repository(tmp_path / "empty"), tmp_path / "work")
+    assert await scm_state(work, ctx) is None
+
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    assert await scm_state(tmp_path / "folder", ctx) is None
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await scm_state(work, ctx) is None
+
+
+async def test_the_repository_of_who_runs_us_is_not_asked(
+    tmp_path: Path, ctx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream, other = Repository(tmp_path / "upstream"), Repository(tmp_path / "other")
+    commit = upstream.commit({"a": "1"})
+    other.commit({"b": "2"})
+    work = clone(upstream, tmp_path / "work")
+    monkeypatch.setenv("GIT_DIR", str(other.folder))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+
+    assert str(await scm_state(work, ctx)).startswith(commit)
+    assert {"GIT_DIR", "GIT_INDEX_FILE"} & git_environ().keys() == set()
+    assert git_environ()["GIT_CONFIG_COUNT"] == "0"
