@@ -22,9 +22,9 @@ import pytest
 
 from felloe import BlockingDatabase, Config, Url
 from felloe.hookspecs import EXTENSIONS, ExtensionSpec, SourceSpec
-from felloe.testing import IndexServer, Project, make_sdist, make_wheel
+from felloe.testing import IndexServer, Project, Repository, make_sdist, make_wheel
 from tests.fixtures.line import own_sources
-from tests.fixtures.projects import buildable, project_files
+from tests.fixtures.projects import buildable, project_files, project_tree
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -160,6 +160,11 @@ def test_the_example_of_builder_builds(index: IndexServer, tmp_path: Path, monke
 )
 def test_console_examples_run(lines: str, index: IndexServer, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("attrs\n")
+    project_tree(tmp_path / "acme", "acme")
+    repository = Repository(tmp_path / "acme.git")
+    repository.commit(project_files("acme"))
+    repository.tag("v1.0")
+    lines = lines.replace("file:///srv/acme.git", repository.file_url)
     for line in lines.splitlines():
         command = shlex.split(line, comments=True)
         assert command[0] == "felloe"

@@ -174,5 +174,5 @@ async def test_an_sdist_without_room_to_be_unpacked(tmp_path: Path) -> None:
     with IndexServer() as index:
         index.add(make_sdist(tmp_path, Release("acme", "1.0", dynamic=["Requires-Dist"]), files=files))
         async with Database(config_of(tmp_path / "cache", index), sources=own_sources()) as database:
-            with small_files(), pytest.raises(CacheError, match="cannot write to the cache .*: File too large"):
+            with small_files(), pytest.raises(CacheError, match=r"cannot write to the cache .*: File too large"):
                 await database.wheel("acme")

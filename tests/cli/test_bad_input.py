@@ -56,8 +56,8 @@ def test_requirements_that_name_nothing(felloe: Program, index: IndexServer) -> 
             "acme[": "invalid-requirement",
             f"acme=={'9' * 5000}": "invalid-requirement",
             "ssh://example.com/acme-1.0.tar.gz": "no-source",
-            "git+https://example.com/acme": "no-source",
-            "acme @ file:///acme-1.0.tar.gz": "no-source",
+            "hg+https://example.com/acme": "no-source",
+            "acme @ file:///acme-1.0.tar.gz": "path-not-found",
         },
     )
 

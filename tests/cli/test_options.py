@@ -10,6 +10,7 @@ import pytest
 
 from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.program import Program
+from tests.fixtures.projects import project_tree
 
 PASSWORD = "s3cr3t-pa55word"
 
@@ -134,18 +135,19 @@ def test_a_password_in_a_requirement_that_cannot_be_read_is_not_shown(felloe: Pr
 # Requirements that are no names
 
 
-def test_editable_and_paths_are_understood_and_have_no_source_yet(felloe: Program) -> None:
-    arguments = ["./folder", "-e", "./folder", "--editable=folder[extra]", "-e", "https://example.com/a.whl"]
+def test_paths_and_editable_ones(felloe: Program) -> None:
+    project_tree(felloe.cwd / "folder", "acme")
+    arguments = ["./folder", "./none", "-e", "./folder", "--editable=folder[extra]", "-e", "https://example.com/a.whl"]
 
     results = felloe("metadata", *arguments, "--json", code=1).results
 
-    assert [(each["requirement"], each["error"]["code"]) for each in results] == [
-        ("./folder", "no-source"),
-        ("-e ./folder", "no-source"),
-        ("-e folder[extra]", "no-source"),
-        ("-e https://example.com/a.whl", "invalid-requirement"),
+    assert [(each["requirement"], each.get("name"), each.get("error", {}).get("code")) for each in results] == [
+        ("./folder", "acme", None),
+        ("./none", None, "path-not-found"),
+        ("-e ./folder", "acme", None),
+        ("-e folder[extra]", "acme", None),
+        ("-e https://example.com/a.whl", None, "invalid-requirement"),
     ]
-    assert all(each["error"]["hint"] for each in results)
 
 
 # What is told on stderr

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from felloe import Url
-from felloe.testing import Behaviour, IndexServer, Project, SourceContract, make_sdist, make_wheel
+from felloe.testing import Behaviour, GitServer, IndexServer, Project, SourceContract, make_sdist, make_wheel
+from felloe_git import GitRepository
+from felloe_path import LocalPath
 from felloe_pypi import PyPI, SimpleIndex
 from felloe_url import DirectUrl
-from tests.fixtures.projects import buildable
+from tests.fixtures.projects import buildable, project_files, project_tree
 
 PASSWORD, TOKEN = "pa55-w0rd", "t0k3n"
 
@@ -121,11 +123,75 @@ class TestPyPI(SourceContract):
         self.index.add(make_wheel(self.folder, Project("acme", "1.1")), sidecar=True)
 
 
+class TestGit(SourceContract):
+    """A branch over http that moves; it has a submodule, and wants a password."""
+
+    builds = True
+    secrets = (PASSWORD,)
+
+    @pytest.fixture(autouse=True)
+    def server(self, tmp_path: Path) -> Iterator[None]:
+        with GitServer(tmp_path / "served", require_auth=("reader", PASSWORD)) as self.git:
+            self.repository = self.git.repository("acme")
+            submodule = ("../library.git", self.git.repository("library").commit({"a.c": "1"}))
+            self.repository.commit(project_files("acme"), submodules={"library": submodule})
+            yield
+
+    def source(self) -> object:
+        return GitRepository("git", {})
+
+    def known_request(self) -> str:
+        return f"acme @ git+{with_login(self.repository.url)}"
+
+    def unknown_request(self) -> str:
+        return f"git+{with_login(self.repository.url)}@no-such-branch"
+
+    def mutate(self) -> None:
+        self.repository.commit(project_files("acme", requires_dist="['new']"))
+
+
+class TestPath(SourceContract):
+    """A directory that is worked in."""
+
+    networked = False
+    builds = True
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.project = project_tree(tmp_path / "project", "acme")
+
+    def source(self) -> object:
+        return LocalPath("path", {})
+
+    def known_request(self) -> str:
+        return f"acme @ {self.project.as_uri()}"
+
+    def unknown_request(self) -> str:
+        return f"{self.project.as_uri()}/nothing"
+
+    def mutate(self) -> None:
+        project_tree(self.project, "acme", requires_dist="['new']")
+
+
+class TestPathOfAnSdist(TestPath):
+    """A file that is made again."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.project = buildable(tmp_path, "acme")
+
+    def mutate(self) -> None:
+        buildable(self.project.parent, "acme", requires_dist="['new']")
+
+
 def with_login(url: str) -> str:
     return url.replace("://", f"://reader:{PASSWORD}@")
 
 
-@pytest.mark.parametrize("kit", [TestUrl, TestUrlOfAnSdist, TestIndex, TestPyPI])
+KITS = [TestUrl, TestUrlOfAnSdist, TestIndex, TestPyPI, TestGit, TestPath, TestPathOfAnSdist]
+
+
+@pytest.mark.parametrize("kit", KITS)
 def test_a_subclass_is_short(kit: type) -> None:
     assert len(inspect.getsource(kit).splitlines()) <= 30
 
