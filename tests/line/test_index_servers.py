@@ -305,8 +305,9 @@ async def test_who_has_no_right_login_is_told_so(
         await scene.metadata(index.name, pypiserver.index_url.replace("://", f"://{login}"), other.url)
 
     error = raised.value
-    assert (str(error), error.code) == (f"{pypiserver.index_url}{index.name}/ answered {status}", f"http-{status}")
-    assert ("FELLOE_INDEX_<NAME>_USERNAME" if status == 401 else "check the credentials") in error.hint
+    assert str(error) == f"source `index0`: {pypiserver.index_url}{index.name}/ answered {status}"
+    assert error.code == f"http-{status}"
+    assert "FELLOE_INDEX_INDEX0_USERNAME" in error.hint
     assert "wr0ng" not in f"{error!r} {vars(error)}"
     assert index.asked() == [("page", status)]
     assert other.asked() == []

@@ -22,11 +22,23 @@ from felloe.errors import CacheError, OfflineError
 from felloe.flights import Memory
 from felloe.hashing import check_digests
 from felloe.net.download import Downloads
+from felloe.net.login import Sender
 from felloe.net.pages import Asked, Pages
 from felloe.progress import Event
 from felloe.stepping import must_not_step, work
 from felloe.url import Url
-from felloe.values import Completed, Entry, Fetched, Fresh, Json, Page, RawMetadata, Stale
+from felloe.values import (
+    Completed,
+    Entry,
+    Fetched,
+    Fresh,
+    Headers,
+    Json,
+    Login,
+    Page,
+    RawMetadata,
+    Stale,
+)
 
 __all__ = ["ItemContext", "Owner", "Services"]
 
@@ -68,7 +80,8 @@ class ItemContext:
         self._whole: dict[Url, Fetched] = {}
         self.newer_than = newer_than
         self.offline = services.offline
-        self.http = ItemHttp(services, newer_than)
+        self._sender = Sender(services.memory, owner.name, self)
+        self.http = ItemHttp(services, newer_than, self._sender)
 
     @property
     def scratch(self) -> Path:
@@ -105,23 +118,41 @@ class ItemContext:
     async def once(self, key: str, fn: Callable[[], Awaitable[Any]]) -> Any:
         return await self._services.memory.once((self._owner.name, key), fn)
 
-    async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
+    async def download(
+        self,
+        url: Url,
+        filename: str,
+        hashes: Mapping[str, str] | None = None,
+        *,
+        headers: Headers | None = None,
+    ) -> Fetched:
         if whole := self._whole.pop(url, None):
             return await _checked(url, whole, hashes or {})
+        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        ask = lambda own: self._services.downloads.fetch(url, target, hashes or {}, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
-            return await self._services.downloads.fetch(url, lambda: self._target(url, filename), hashes or {})
+            return await self._sender.send(headers, url, ask)
 
-    async def revalidate(self, url: Url, filename: str, entry: Entry) -> Fresh | Stale:
+    async def revalidate(
+        self, url: Url, filename: str, entry: Entry, *, headers: Headers | None = None
+    ) -> Fresh | Stale:
+        downloads = self._services.downloads
         if self._was_checked_in_this_run(entry):
             return Fresh(validators=entry.validators)
+        if isinstance(headers, Login) and not downloads.has_to_ask(url, entry, self.newer_than):
+            headers = None
         target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        ask = lambda own: downloads.revalidate(url, target, entry, self.newer_than, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
-            return await self._services.downloads.revalidate(url, target, entry, self.newer_than)
+            return await self._sender.send(headers, url, ask)
 
-    async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
+    async def wheel_metadata(
+        self, url: Url, filename: str, size: int | None = None, *, headers: Headers | None = None
+    ) -> RawMetadata | None:
         target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        ask = lambda own: self._services.downloads.wheel_metadata(url, filename, size, target, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
-            found = await self._services.downloads.wheel_metadata(url, filename, size, target)
+            found = await self._sender.send(headers, url, ask)
         if isinstance(found, Fetched):
             self._whole[url] = found  # what `download` is asked for next
             return None
@@ -176,20 +207,33 @@ def _telling_of_no_room(root: Path) -> Iterator[None]:
 class ItemHttp:
     """Implements `felloe.values.Http`."""
 
-    def __init__(self, services: Services, newer_than: float | None) -> None:
+    def __init__(self, services: Services, newer_than: float | None, sender: Sender) -> None:
         self._services = services
         self._newer_than = newer_than
+        self._sender = sender
 
     async def get(
-        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Mapping[str, str] | None = None
+        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Headers | None = None
     ) -> Page:
-        given = {name.lower(): value for name, value in (headers or {}).items()}
-        sent = {**given, "accept": accept, "accept-encoding": "gzip, deflate"}
-        asked = Asked(url=url, headers=sent, lifetime=lifetime, newer_than=self._newer_than)
-        return await self._services.pages.get(asked, offline=self._services.offline)
+        pages = self._services.pages
 
-    async def read(self, url: Url, *, max_bytes: int, hashes: Mapping[str, str] | None = None) -> bytes | None:
-        return await self._services.pages.read(url, max_bytes, hashes)
+        def asked(own: Mapping[str, str]) -> Asked:
+            sent = {**own, "accept": accept, "accept-encoding": "gzip, deflate"}
+            return Asked(url=url, headers=sent, lifetime=lifetime, newer_than=self._newer_than)
+
+        if isinstance(headers, Login) and (page := pages.fresh(asked({}))):
+            return page
+        return await self._sender.send(headers, url, lambda own: pages.get(asked(own), offline=self._services.offline))
+
+    async def read(
+        self,
+        url: Url,
+        *,
+        max_bytes: int,
+        hashes: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
+    ) -> bytes | None:
+        return await self._sender.send(headers, url, lambda own: self._services.pages.read(url, max_bytes, hashes, own))
 
 
 class ItemMemo:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from felloe.errors import ContractError, FelloeError, PluginError
+from felloe.errors import ContractError, FelloeError, NetworkError, PluginError
 from felloe.registry import Instance, told_by
 from felloe.stepping import NotSteppable
 from felloe.url import Url
@@ -35,6 +35,7 @@ from felloe.values import (
 
 __all__ = ["address", "build", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
 
+REFUSED = frozenset({401, 403})  # statuses that speak of credentials
 SHORT_CUTS = frozenset({"sidecar", "range"})
 KINDS = frozenset({"sdist", "wheel", "tree"})
 is_wheel_name = re.compile(r"[^-/]+-[^-/]+(-[0-9][^-/]*)?-[^-/]+-[^-/]+-[^-/]+\.whl").fullmatch  # PEP 427
@@ -194,6 +195,8 @@ def _blaming(call: _Call) -> Iterator[None]:
     """What a plugin raises becomes a PluginError; our own errors, cancellation and exits pass."""
     try:
         yield
+    except NetworkError as error:
+        raise _refused(call, error) if error.payload.get("status") in REFUSED else error from error.__cause__
     except (FelloeError, NotSteppable):
         raise
     except Exception as error:
@@ -243,6 +246,15 @@ def _check_fetched(call: _Call, fetched: Fetched, ctx: Context) -> None:
 
 def _name_of(expected: type | UnionType) -> str:
     return expected.__name__ if isinstance(expected, type) else str(expected).replace("felloe.values.", "")
+
+
+def _refused(call: _Call, error: NetworkError) -> NetworkError:
+    """With the source whose credentials have to be mended, and where an index has its own, the variables for them."""
+    hint = error.hint
+    if address(call.source):
+        hint = hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.source.name.upper()))
+    payload = {**error.payload, "source": call.source.name}
+    return NetworkError(f"source `{call.source.name}`: {error.message}", hint=hint, code=error.code, **payload)
 
 
 def _failed(call: _Call, error: Exception) -> PluginError:

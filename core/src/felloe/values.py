@@ -34,10 +34,12 @@ __all__ = [
     "Entry",
     "Fetched",
     "Fresh",
+    "Headers",
     "Http",
     "Interpreter",
     "Json",
     "Level",
+    "Login",
     "Metadata",
     "Origin",
     "Outcome",
@@ -308,11 +310,38 @@ class Completed:
     stderr: bytes
 
 
+@frozen(kw_only=True)
+class Login:
+    """How a source logs in where that has to be done again from time to time: a token that expires, say.
+
+    `headers(ctx)` gives the headers to send, and asks for them without this Login: with a secret that it was given. It
+    is called when a request has to be sent and not before, once a run for all who ask; and where a server answers 401,
+    once more for all of them, after which each request is sent once more. What it gives goes to the origin of `url`
+    alone, whatever is asked for. `hint` says what to correct where it is refused: the setting.
+    """
+
+    url: Url
+    headers: Callable[[Context], Awaitable[Mapping[str, str]]] = field(repr=False)
+    hint: str = ""
+
+
+Headers = Mapping[str, str] | Login
+
+
 class Http(Protocol):
-    """HTTP for sources: authentication, retries, limits, offline, redaction and a cache for pages come with it."""
+    """HTTP for sources: authentication, retries, limits, offline, redaction and a cache for pages come with it.
+
+    `headers`, here and in Context, are the source's own, such as a token; a Login gives them where they expire. They go
+    to the origin of `url` (scheme, host, port) and to no other that it redirects to, and are never stored, shown or
+    logged. Whether that origin may see them is the source's to say: a page may link to any. What came in answer is kept
+    as if the server had named them in Vary, so that it is asked each time; where `url` names a user
+    (`https://user@host/`), it is kept for that user, as long as the server allows.
+
+    Raises SourceError for a header that cannot be sent, and for a Login that is refused.
+    """
 
     async def get(
-        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Mapping[str, str] | None = None
+        self, url: Url, *, accept: str = "*/*", lifetime: float = 0.0, headers: Headers | None = None
     ) -> Page:
         """A page, from the cache where RFC 9111 allows.
 
@@ -322,7 +351,14 @@ class Http(Protocol):
         """
         ...
 
-    async def read(self, url: Url, *, max_bytes: int, hashes: Mapping[str, str] | None = None) -> bytes | None:
+    async def read(
+        self,
+        url: Url,
+        *,
+        max_bytes: int,
+        hashes: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
+    ) -> bytes | None:
         """A small file, not cached; None where there is none (404, 410).
 
         Raises HashMismatchError, NetworkError, OfflineError.
@@ -355,18 +391,29 @@ class Context(Protocol):
         """One small JSON value that lives as long as the cache does."""
         ...
 
-    async def download(self, url: Url, filename: str, hashes: Mapping[str, str] | None = None) -> Fetched:
-        """The file at `url`, in scratch, hashed on the way.
+    async def download(
+        self,
+        url: Url,
+        filename: str,
+        hashes: Mapping[str, str] | None = None,
+        *,
+        headers: Headers | None = None,
+    ) -> Fetched:
+        """The file at `url`, in scratch, hashed on the way; `headers` as for Http.
 
         Raises HashMismatchError, NetworkError, OfflineError.
         """
         ...
 
-    async def revalidate(self, url: Url, filename: str, entry: Entry) -> Fresh | Stale:
+    async def revalidate(
+        self, url: Url, filename: str, entry: Entry, *, headers: Headers | None = None
+    ) -> Fresh | Stale:
         """No request while the entry's validators say fresh (RFC 9111); else one, whose body comes back."""
         ...
 
-    async def wheel_metadata(self, url: Url, filename: str, size: int | None = None) -> RawMetadata | None:
+    async def wheel_metadata(
+        self, url: Url, filename: str, size: int | None = None, *, headers: Headers | None = None
+    ) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 
         `size` is that of the file in bytes, where it is known; it saves one request. Where the host sends the whole

@@ -528,11 +528,14 @@ def _pause_of(retry_after: str) -> float | None:
 def _hint_for(status: int) -> str:
     if status == 401:
         return (
-            "give a user name and password in the index URL, in netrc, as FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD, "
-            "or keep them in a keyring (felloe-core[keyring])"
+            "give a user name and password in the URL, in netrc, for an index as FELLOE_INDEX_<NAME>_USERNAME and "
+            "_PASSWORD, or keep them in a keyring (felloe-core[keyring])"
         )
     if status == 403:
-        return 'check the credentials; if this index says 403 for "no such project", set missing = [403] for it'
+        return (
+            "check the credentials (the URL, netrc, FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD); only if this index says "
+            '403 for "no such project" and has no private names, set missing = [403] for it'
+        )
     return "try again later" if status in TRANSIENT else "check the address of the index"
 
 

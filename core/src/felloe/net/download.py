@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from felloe import freshness
@@ -14,7 +15,7 @@ from felloe.errors import NetworkError, OfflineError, SourceError
 from felloe.flights import Flights
 from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
-from felloe.net.pages import response_of
+from felloe.net.pages import as_key, response_of
 from felloe.progress import Event
 from felloe.stepping import work
 from felloe.url import Url
@@ -28,6 +29,10 @@ __all__ = ["Downloads"]
 Target = Callable[[], Path]  # makes the folder for a file that will be written, and gives its path
 Save = Callable[["Response", Mapping[str, Any]], Awaitable[Fetched]]  # writes a body, whose validators are given
 
+Headers = Mapping[str, str]  # names in lower case
+
+NONE: Headers = MappingProxyType({})
+WHOLE: Headers = MappingProxyType({"accept-encoding": "identity"})
 UNCHANGED = frozenset({200, 304})
 # How servers say that they cannot give a part of a file.
 NO_RANGES = frozenset({200, 400, 405, 416, 501})
@@ -51,16 +56,26 @@ class Downloads:
         self._flights = Flights()
         self._without_ranges: set[tuple[str, str, int | None]] = set()
 
-    async def fetch(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
-        """The file at `url`, written where `target` says.
+    async def fetch(self, url: Url, target: Target, hashes: Mapping[str, str], headers: Headers = NONE) -> Fetched:
+        """The file at `url`, written where `target` says; `headers` are the source's own, here and below.
 
         Raises HashMismatchError, NetworkError, OfflineError, SourceError (too large).
         """
         if url.scheme == "file":
             return await self._copy(url, target, hashes)
-        return await self._get(url, target, hashes, {})
+        return await self._get(url, target, hashes, headers)
 
-    async def revalidate(self, url: Url, target: Target, entry: Entry, newer_than: float | None) -> Fresh | Stale:
+    def has_to_ask(self, url: Url, entry: Entry, newer_than: float | None) -> bool:
+        """Whether `revalidate` sends a request."""
+        try:
+            stored = freshness.Response.from_json(entry.validators)
+        except ValueError:
+            return False
+        return isinstance(self._decide(url, stored, newer_than, {}), freshness.Conditional)
+
+    async def revalidate(
+        self, url: Url, target: Target, entry: Entry, newer_than: float | None, headers: Headers = NONE
+    ) -> Fresh | Stale:
         """No request while the entry is fresh; else one, conditional, whose body goes where `target` says."""
         if url.scheme == "file":
             return await self._revalidate_file(url, target, entry)
@@ -68,21 +83,19 @@ class Downloads:
             stored = freshness.Response.from_json(entry.validators)
         except ValueError:
             return Stale(code="no-validators", evidence="nothing is known of the last response")
-        if stored.url not in {None, str(url)}:
-            newer_than = math.inf  # what is fresh is where the URL led to: whether it still does, its server knows
-        match freshness.decide(stored, request_headers={}, now=self._clock(), newer_than=newer_than):
+        match self._decide(url, stored, newer_than, headers):
             case freshness.Usable():
                 return Fresh(validators=entry.validators)
-            case freshness.Conditional(headers=headers):
+            case freshness.Conditional(headers=conditions):
                 try:
-                    return await self._ask_again(url, target, stored, headers)
+                    return await self._ask_again(url, target, stored, headers, conditions)
                 except OfflineError:
                     # As of the last time, like the page that lists it.
                     self._report(Event(code="page-offline", message=f"{url}: no request, offline: as of the last time"))
                     return Fresh(validators=entry.validators)
 
     async def wheel_metadata(
-        self, url: Url, filename: str, size: int | None, target: Target
+        self, url: Url, filename: str, size: int | None, target: Target, headers: Headers = NONE
     ) -> RawMetadata | Fetched | None:
         """METADATA of a wheel by reading parts of it; None where the server gives none.
 
@@ -93,9 +106,9 @@ class Downloads:
             return await _local_wheel_metadata(url, filename)
         if url.origin in self._without_ranges:
             return None
-        parts = _Parts(await self._client(), url, self._clock, partial(self._save, url, target, {}))
+        parts = _Parts(await self._client(), url, headers, self._clock, partial(self._save, url, target, {}))
         raw: RawMetadata | None = await self._flights.share(
-            (url, filename, size), lambda: self._read_metadata(parts, url, filename, size)
+            (url, filename, size, as_key(headers)), lambda: self._read_metadata(parts, url, filename, size)
         )
         return raw or parts.whole
 
@@ -108,10 +121,17 @@ class Downloads:
         except _OtherSizeError:
             return None
 
+    def _decide(
+        self, url: Url, stored: freshness.Response, newer_than: float | None, headers: Headers
+    ) -> freshness.Usable | freshness.Conditional:
+        if stored.url not in {None, str(url)}:
+            newer_than = math.inf  # what is fresh is where the URL led to: whether it still does, its server knows
+        return freshness.decide(stored, request_headers=headers, now=self._clock(), newer_than=newer_than)
+
     async def _ask_again(
-        self, url: Url, target: Target, stored: freshness.Response, conditions: Mapping[str, str]
+        self, url: Url, target: Target, stored: freshness.Response, headers: Headers, conditions: Headers
     ) -> Fresh | Stale:
-        fetched = await self._get(url, target, {}, conditions)
+        fetched = await self._get(url, target, {}, headers, conditions)
         new = freshness.Response.from_json(fetched.validators)
         if new.status == 304 and stored.url in {None, new.url} and freshness.confirmed(stored, new):
             return Fresh(validators=freshness.updated(stored, new).to_json())
@@ -120,20 +140,22 @@ class Downloads:
         code, evidence = freshness.difference(stored, new)
         return Stale(code=code, evidence=evidence, fetched=fetched)
 
-    async def _get(self, url: Url, target: Target, hashes: Mapping[str, str], conditions: Mapping[str, str]) -> Fetched:
+    async def _get(
+        self, url: Url, target: Target, hashes: Mapping[str, str], headers: Headers, conditions: Headers = NONE
+    ) -> Fetched:
         client = await self._client()
         from felloe.net.client import Exchange
 
         sent = self._clock()
 
         async def read(response: Response) -> Fetched:
-            validators = response_of(response, {}, sent, self._clock()).to_json()
+            validators = response_of(response, url, headers, sent, self._clock()).to_json()
             if response.status == 304:
                 return Fetched(path=Path(), validators=validators)
             return await self._save(url, target, hashes, response, validators)
 
-        headers = {"accept-encoding": "identity", **conditions}
-        return await client.exchange(Exchange(url=url, headers=headers, answers=UNCHANGED), read)
+        request = Exchange(url=url, headers={**headers, **WHOLE, **conditions}, answers=UNCHANGED)
+        return await client.exchange(request, read)
 
     async def _save(
         self, url: Url, target: Target, hashes: Mapping[str, str], response: Response, validators: Mapping[str, Any]
@@ -175,10 +197,11 @@ class _Parts:
     `whole` is the file, where the server sent that when it was asked for the first part.
     """
 
-    def __init__(self, client: Client, url: Url, clock: Callable[[], float], save: Save) -> None:
+    def __init__(self, client: Client, url: Url, headers: Headers, clock: Callable[[], float], save: Save) -> None:
         self.whole: Fetched | None = None
         self._client = client
         self._url = url
+        self._headers = headers
         self._clock = clock
         self._save = save
         self._etag: str | None = None
@@ -203,7 +226,7 @@ class _Parts:
         sent = self._clock()
 
         async def read(response: Response) -> bytes:
-            validators = response_of(response, {}, sent, self._clock()).to_json()
+            validators = response_of(response, self._url, self._headers, sent, self._clock()).to_json()
             if response.status == 200 and self._size is None:
                 self.whole = await self._save(response, validators)
             if response.status != 206:
@@ -212,7 +235,7 @@ class _Parts:
             self._validators = self._validators or validators
             return await response.body(last - first + 1)
 
-        headers = {"accept-encoding": "identity", "range": f"bytes={first}-{last}"}
+        headers = {**self._headers, **WHOLE, "range": f"bytes={first}-{last}"}
         request = Exchange(url=self._url, headers=headers, answers=NO_RANGES | {206})
         data: bytes = await self._client.exchange(request, read)
         if len(data) != last - first + 1:

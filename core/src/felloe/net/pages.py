@@ -21,7 +21,7 @@ from felloe.values import Page
 if TYPE_CHECKING:
     from felloe.net.client import Client, Response
 
-__all__ = ["Asked", "PageShelf", "Pages", "response_of"]
+__all__ = ["Asked", "PageShelf", "Pages", "as_key", "response_of"]
 
 ANSWERS = frozenset({200, 304, 404, 410})
 NO_PAGE = frozenset({404, 410})
@@ -78,6 +78,14 @@ class Pages:
         self._clock = clock
         self._max_bytes = max_bytes
 
+    def fresh(self, asked: Asked) -> Page | None:
+        """The page, where it is fresh in the cache: no request, whoever asks."""
+        stored = self._stored(asked)
+        if stored is None:
+            return None
+        decision = _decide(asked, stored, self._clock())
+        return self._told_fresh(stored, decision) if isinstance(decision, freshness.Usable) else None
+
     async def get(self, asked: Asked, *, offline: bool) -> Page:
         """The page, from the cache while it is fresh; else after one request, conditional where that is possible."""
         if asked.url.scheme == "file":
@@ -85,28 +93,28 @@ class Pages:
         stored = self._stored(asked)
         if stored is None:
             return await self._share(asked, None, {})
-        match freshness.decide(
-            stored.response,
-            request_headers=asked.headers,
-            now=self._clock(),
-            fallback=asked.lifetime,
-            newer_than=asked.newer_than,
-        ):
-            case freshness.Usable(seconds=seconds):
-                self._tell("page-fresh", f"{stored.page.url}: no request, fresh for {seconds:.0f} s")
-                return stored.page
+        match _decide(asked, stored, self._clock()):
+            case freshness.Usable() as decision:
+                return self._told_fresh(stored, decision)
             case _ if offline:
                 self._tell("page-offline", f"{stored.page.url}: no request, offline: as of the last time")
                 return stored.page
             case freshness.Conditional(headers=headers):
                 return await self._share(asked, stored, headers)
 
-    async def read(self, url: Url, max_bytes: int, hashes: Mapping[str, str] | None) -> bytes | None:
+    async def read(
+        self,
+        url: Url,
+        max_bytes: int,
+        hashes: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes | None:
         """A small file, not cached; None where there is none. Raises HashMismatchError."""
         if url.scheme == "file":
             page = files.read_page(url, max_bytes)
         else:
-            page = await self._flights.share((url, max_bytes), lambda: self._read_remote(url, max_bytes))
+            what = (url, max_bytes, as_key(headers or {}))
+            page = await self._flights.share(what, lambda: self._read_remote(url, max_bytes, headers or {}))
         if page.status in NO_PAGE:
             return None
         hashing = Hashing(hashes or ())
@@ -114,7 +122,7 @@ class Pages:
         check_digests(str(url), hashing.digests(), hashes or {})
         return page.body
 
-    async def _read_remote(self, url: Url, max_bytes: int) -> Page:
+    async def _read_remote(self, url: Url, max_bytes: int, headers: Mapping[str, str]) -> Page:
         client = await self._client()
         from felloe.net.client import Exchange
 
@@ -122,11 +130,11 @@ class Pages:
             body = await response.body(max_bytes) if response.status == 200 else b""
             return Page(url=response.url, status=response.status, headers=response.headers, body=body)
 
-        return await client.exchange(Exchange(url=url, answers=frozenset({200}) | NO_PAGE), read)
+        return await client.exchange(Exchange(url=url, headers=headers, answers=frozenset({200}) | NO_PAGE), read)
 
     async def _share(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
         """One request for all who ask for the same at the same time."""
-        what = (self._key(asked), asked.newer_than)
+        what = (self._key(asked), asked.newer_than, as_key(asked.headers))
         page: Page = await self._flights.share(what, lambda: self._request(asked, stored, conditions))
         return page
 
@@ -140,7 +148,7 @@ class Pages:
         sent = self._clock()
 
         async def read(response: Response) -> Page | None:
-            new = response_of(response, asked.headers, sent, self._clock())
+            new = response_of(response, asked.url, asked.headers, sent, self._clock())
             if response.status == 304:
                 return self._revalidated(asked, stored, new)
             page = Page(
@@ -190,18 +198,43 @@ class Pages:
             # The page is here all the same: a cache that cannot be written to only costs a request next time.
             self._tell("warning", str(error))
 
+    def _told_fresh(self, stored: Stored, decision: freshness.Usable) -> Page:
+        self._tell("page-fresh", f"{stored.page.url}: no request, fresh for {decision.seconds:.0f} s")
+        return stored.page
+
     def _tell(self, code: str, message: str) -> None:
         self._report(Event(code=code, message=message))
 
 
+def _decide(asked: Asked, stored: Stored, now: float) -> freshness.Usable | freshness.Conditional:
+    return freshness.decide(
+        stored.response,
+        request_headers=asked.headers,
+        now=now,
+        fallback=asked.lifetime,
+        newer_than=asked.newer_than,
+    )
+
+
+def as_key(headers: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Who asks with other headers at the same time may get another answer. In memory alone: it may hold a token."""
+    return frozenset(headers.items())
+
+
 def response_of(
-    response: Response, sent_headers: Mapping[str, str], sent: float, received: float
+    response: Response, asked: Url, sent_headers: Mapping[str, str], sent: float, received: float
 ) -> freshness.Response:
-    """What decides later whether this response is still good; `sent` and `received` are seconds since the epoch."""
+    """What decides later whether this response is still good; `sent` and `received` are seconds since the epoch.
+
+    Headers of a source's own may tell who asks, whether or not the server says so in Vary; where the URL that was
+    `asked` for names the user, that does.
+    """
+    own = () if asked.userinfo and asked.userinfo[0] else sorted(sent_headers.keys() - freshness.NEGOTIATED)
+    headers = {**response.headers, "vary": ", ".join(filter(None, [response.headers.get("vary"), *own]))}
     return freshness.Response(
         status=response.status,
-        headers=response.headers,
-        vary=freshness.nominated(response.headers, sent_headers),
+        headers=headers if own else response.headers,
+        vary=freshness.nominated(headers, sent_headers),
         requested=sent,
         received=received,
         url=str(response.url),
