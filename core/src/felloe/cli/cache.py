@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from attrs import asdict
 
 from felloe.cache import contents
 from felloe.cli.options import CACHE, OUTPUT, open_session, shared
@@ -17,7 +18,7 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 @click.group("cache")
 def command() -> None:
-    """Where the cache is, how large, what is in it; cleaning it."""
+    """Where the cache is, how large, what is in it; checking and cleaning it."""
 
 
 @command.command("dir")
@@ -65,6 +66,29 @@ def _list(as_json: bool, **options: Any) -> None:  # noqa: FBT001  # click's
         print_json(entries=rows)
     for row in () if as_json else rows:
         click.echo(f"{row['name']}  {row['filename']}  {row['source']}  {row['fetched']}")
+
+
+@command.command("verify")
+@shared(CACHE, OUTPUT)
+def _verify(as_json: bool, **options: Any) -> None:  # noqa: FBT001  # click's
+    """Check all of it: bytes, records, the wheels that were built. Changes nothing."""
+    from felloe.verify import Verification
+
+    faults = []
+    with open_session(options) as session:
+        database = session.database.database
+        verification = Verification(database.cache, database.run)
+        for fault in verification.faults():
+            faults.append(asdict(fault))
+            if not as_json:
+                click.echo(f"{fault.path}: {fault.message}; {fault.hint}")
+    if as_json:
+        print_json(checked=dict(verification.counts), faults=faults)
+    else:
+        checked = ", ".join(f"{count} {what}" for what, count in verification.counts.items())
+        click.echo(f"{f'{len(faults)} faults' if faults else 'all is well'} in {checked}", err=bool(faults))
+    if faults:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("clean")
