@@ -11,7 +11,17 @@ import pytest
 from attrs import evolve
 
 from felloe.build.fingerprint import Fingerprint
-from felloe.build.plan import BuildJob, BuildSystem, Frame, build_id, process_environ, read_build_system, waiting_builds
+from felloe.build.plan import (
+    BuildJob,
+    BuildSystem,
+    Frame,
+    build_id,
+    build_source,
+    id_of_source,
+    process_environ,
+    read_build_system,
+    waiting_builds,
+)
 from felloe.errors import BuildError
 from felloe.values import Dist, Interpreter
 
@@ -164,18 +174,26 @@ CONTENT = "sha256:" + "a" * 64
 
 
 def test_each_input_makes_another_id() -> None:
-    ids = [
-        build_id(DIST, CONTENT),
-        build_id(DIST, "sha256:" + "b" * 64),
-        build_id(evolve(DIST, subdirectory="x"), CONTENT),
-        build_id(DIST, CONTENT, "x"),
-        build_id(evolve(DIST, subdirectory="x"), CONTENT, "x"),
-        build_id(evolve(DIST, editable=True), CONTENT),
-        build_id(evolve(DIST, subdirectory="\ud800"), CONTENT),
+    sources = [
+        (DIST, CONTENT),
+        (DIST, "sha256:" + "b" * 64),
+        (evolve(DIST, subdirectory="x"), CONTENT),
+        (DIST, CONTENT, "x"),
+        (evolve(DIST, subdirectory="x"), CONTENT, "x"),
+        (evolve(DIST, editable=True), CONTENT),
+        (evolve(DIST, subdirectory="\ud800"), CONTENT),
     ]
+    ids = [build_id(*source) for source in sources]
 
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+    assert [id_of_source(build_source(*source)) for source in sources] == ids
+
+
+def test_an_id_is_what_it_always_was() -> None:
+    """Another one would lose all builds that were done."""
+    assert build_id(DIST, CONTENT) == "c278b703c5156406337aec1d8542bf7b"
+    assert build_source(evolve(DIST, editable=True), CONTENT) == {"content": CONTENT, "editable": True}
 
 
 @pytest.mark.parametrize(

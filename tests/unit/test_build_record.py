@@ -20,6 +20,7 @@ OTHER_METADATA = Metadata({**METADATA.fields, "requires-dist": ["b"]})
 FINGERPRINT = Fingerprint(settings="s", interpreter="i", toolchain="t")
 BUILD = Build(
     build="b" * 32,
+    source={"content": "sha256:" + "e" * 64, "subdirectory": "core"},
     fingerprint=FINGERPRINT,
     goal="wheel",
     rung="wheel",
@@ -28,6 +29,7 @@ BUILD = Build(
     sha256="a" * 64,
     size=1234,
     backend="setuptools.build_meta",
+    backend_version="70.0",
     requirements={"setuptools-70.0-py3-none-any.whl": "c" * 64},
     built="2026-01-31T12:00:00Z",
     seconds=1.25,
@@ -61,20 +63,23 @@ def test_round_trip(build: Build) -> None:
 
 def test_the_document_in_the_order_in_which_people_read_it() -> None:
     assert list(document()) == [
-        "build", "fingerprint", "goal", "rung", "wheel", "sha256", "size",
-        "inputs", "backend", "requirements", "built", "seconds", "log", "metadata",
+        "build", "source", "fingerprint", "goal", "rung", "wheel", "sha256", "size",
+        "inputs", "backend", "backend-version", "requirements", "built", "seconds", "log", "metadata",
     ]  # fmt: skip
     assert set(document(PREPARED)) == set(document()) - {"wheel", "sha256", "size"}
 
 
 def test_of_little_is_read_what_there_is() -> None:
-    optional = dict.fromkeys(("size", "backend", "requirements", "built", "seconds", "log"))
+    optional = dict.fromkeys(
+        ("source", "size", "backend", "backend-version", "requirements", "built", "seconds", "log")
+    )
 
     found = Build.from_json(document(**optional), {})
 
-    told = {field.name for field in fields(Build)} - set(optional)
+    told = {field.name for field in fields(Build)} - {name.replace("-", "_") for name in optional}
     assert {name: getattr(found, name) for name in told} == {name: getattr(BUILD, name) for name in told}
     assert (found.size, found.backend, found.requirements, found.built, found.seconds) == (None, "", {}, "", 0.0)
+    assert (found.source, found.backend_version) == ({}, "")
 
 
 def test_metadata_are_those_of_the_record_where_it_has_none() -> None:
@@ -102,7 +107,10 @@ ODD: list[dict[str, Any]] = [
     {"wheel": f"/tmp/{WHEEL}"},
     {"sha256": 1},
     *({"size": odd} for odd in ("1", 1.5, [], True)),
+    {"source": 1},
+    {"source": ["content"]},
     {"backend": 1},
+    {"backend-version": 1},
     *({"requirements": odd} for odd in ("a", 1, ["a"], {"a": 1})),
     {"built": 1},
     *({"seconds": odd} for odd in ("soon", [], {})),

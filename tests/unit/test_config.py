@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from felloe.build_rules import AllowedBuild, DeclaredInput
 from felloe.config import Config, Limits, Policy, SourceSettings
 from felloe.errors import ConfigError
+from felloe.override import Override
 from felloe.url import Url
 
 DAY = 86400.0
@@ -219,7 +221,7 @@ class TestProjectFile:
     def test_what_later_versions_know_is_left_alone(self, load, project):
         (project / "pyproject.toml").write_text(
             '[tool.felloe]\nexclude = ["*.tmp"]\ncache-keys = []\n[tool.felloe.build]\nbuilder = "x"\n'
-            "[tool.felloe.inputs.numpy]\nenv = []\n[tool.felloe.metadata.numpy]\nversion = '1'\n"
+            "[tool.felloe.inputs.numpy]\nenv = []\n"
         )
         assert load() == Config(cache_dir=project / "cache")
 
@@ -608,6 +610,66 @@ class TestPins:
         (project / "felloe.toml").write_text('[pins]\n"Acme_*" = "a"\n"acme-*" = "b"\n')
         with pytest.raises(ConfigError, match=r"`felloe.toml \[pins\]` pins `acme-\*` to two sources"):
             load()
+
+
+BUILD = """\
+allow = [{ name = "Acme", sha256 = "%s" }, { name = "other" }]
+[%sbuild.inputs]
+acme = ["env:ACME_HOME", "file:vendor/acme.cfg"]
+[[%smetadata]]
+name = "NumPy"
+version = "1.26"
+requires-dist = ["a>=1"]
+"""
+
+
+class TestBuildsAndOverrides:
+    @pytest.mark.parametrize(
+        ("name", "table"), [("felloe.toml", ""), ("felloe.toml", "tool.felloe."), ("pyproject.toml", "tool.felloe.")]
+    )
+    def test_from_a_file(self, load, project, name, table):
+        (project / name).write_text(f"[{table}build]\n{BUILD % ('0' * 64, table, table)}")
+        config = load()
+        assert config.building == evolve(
+            Config().building,
+            allow=(AllowedBuild(name="acme", content=f"sha256:{'0' * 64}"), AllowedBuild(name="other")),
+            inputs={
+                "acme": (
+                    DeclaredInput(text="env:ACME_HOME"),
+                    DeclaredInput(text="file:vendor/acme.cfg", path=project / "vendor/acme.cfg"),
+                )
+            },
+        )
+        assert config.overrides == (Override(name="numpy", version="1.26", requires_dist=("a>=1",)),)
+
+    def test_files_start_from_where_they_are_named(self, load, project):
+        (project.parent / "felloe.toml").write_text('[build.inputs]\nacme = "file:acme.cfg"\n')
+        assert load().building.inputs["acme"][0].path == project.parent / "acme.cfg"
+
+    def test_no_list_is_not_an_empty_list(self, load, project):
+        assert load().building.allow is None
+        (project / "felloe.toml").write_text("[build]\nallow = []\n")
+        assert load().building.allow == ()
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("build = 3", "`felloe.toml build` has to be a table"),
+            ("[build]\nallow = 'acme'", "`felloe.toml [build]: allow` has to be a list of tables"),
+            ("[build]\nallow = [{name = 'a', sha256 = '0'}]", "`felloe.toml [build]: allow a: sha256` has to be"),
+            ("[[build.allow]]\nname = 'a'\nhash = '0'", "`felloe.toml [build]: allow a: hash` is not known"),
+            ("[build]\ninputs = []", "`felloe.toml [build]: inputs` has to be a table"),
+            ("[build.inputs]\nacme = ['HOME']", "`felloe.toml [build]: inputs: acme` has to be a list of `env:"),
+            ("[metadata.numpy]\nversion = '1'", "`felloe.toml [metadata]` has to be tables"),
+            ("[[metadata]]\nname = 'a'\nversion = 'x'", "`felloe.toml [[metadata]] a: version` has to be a version"),
+        ],
+    )
+    def test_file_and_key_are_named(self, load, project, text, told):
+        (project / "felloe.toml").write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load()
+        assert str(caught.value).startswith(told)
+        assert caught.value.hint
 
 
 LEVELS = [  # in the order of precedence: what each place says, as (option, variables, file)

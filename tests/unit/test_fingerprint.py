@@ -61,6 +61,8 @@ CHANGES = [
     ({"settings": {**INPUTS["settings"], "flags": "\ud800"}}, "settings"),
     ({"constraints": ()}, "settings"),
     ({"constraints": ("setuptools<71", "wheel")}, "settings"),
+    *(({"declared": {"env:A": value}}, "settings") for value in (None, "", "1", "\udcff")),
+    ({"declared": {"file:A": "absent"}}, "settings"),
     (markers(python_full_version="3.11.8"), "interpreter"),
     (markers(sys_platform="darwin"), "interpreter"),
     (tags("cp311-cp311-musllinux_1_2_x86_64", *INTERPRETER.tags[1:]), "interpreter"),
@@ -132,6 +134,7 @@ def shown(**changes: Any) -> dict[str, str]:
         (environ(CC="clang", CFLAGS="-O3"), [("toolchain.CC", "gcc", "clang"), ("toolchain.CFLAGS", None, "-O3")]),
         (environ(CFLAGS="\udcff"), [("toolchain.CFLAGS", None, "\\udcff")]),
         ({"declared": {"env:ACME": "1"}}, [("declared.env:ACME", None, "1")]),
+        ({"declared": {"env:ACME": None, "file:a": "absent"}}, [("declared.file:a", None, "absent")]),
     ],
 )
 def test_what_changed_is_told(change: dict[str, Any], told: list[tuple[str, str | None, str | None]]) -> None:

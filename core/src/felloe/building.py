@@ -15,13 +15,16 @@ from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from felloe.build.declared import declared_values
 from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
-from felloe.build.plan import BuildJob, Goal, Stack, build_id
+from felloe.build.plan import BuildJob, Goal, Stack, build_id, build_source
 from felloe.build.record import Build, builds_in
+from felloe.build_rules import line_to_allow
 from felloe.config import Building, Policy
 from felloe.errors import BuildError, BuildNeededError, FelloeError
 from felloe.flights import Flights
 from felloe.metadata import proves
+from felloe.override import Override
 from felloe.progress import Event
 from felloe.record import Record
 from felloe.stepping import work
@@ -87,10 +90,20 @@ class Done(NamedTuple):
 
 
 class SdistBuilds:
-    """The builds of one Database. `make_builder` is called when something has to be built, or looked up beside it."""
+    """The builds of one Database. `make_builder` is called when something has to be built, or looked up beside it.
 
-    def __init__(self, building: Building, policy: Policy, make_builder: Callable[[], Builder]) -> None:
+    `overrides` are those of the metadata of what builds require.
+    """
+
+    def __init__(
+        self,
+        building: Building,
+        policy: Policy,
+        make_builder: Callable[[], Builder],
+        overrides: Sequence[Override] = (),
+    ) -> None:
         self._building = building
+        self._varying = building.inputs.keys() | {each.name for each in overrides}
         self._policy = _policy_for_requirements(policy, building)
         self._make_builder = make_builder
         self._builder: Builder | None = None
@@ -102,8 +115,20 @@ class SdistBuilds:
         return not self._building.no_build_isolation
 
     def known(self, asked: Asked, record: Record) -> Build | None:
-        """The best build in the record that serves, of equal ones the newest. Does no I/O."""
+        """The best build in the record that serves, of equal ones the newest. Reads no file but those declared."""
         return self._serving(builds_in(record), _named(asked, record), record) if record.builds else None
+
+    def among(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
+        """The best of `builds` (newest first) that serves, as by `known`."""
+        return self._serving(builds, _named(asked, record), record)
+
+    def job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+        """What would be built, were there no build that serves."""
+        return self._job(_named(asked, record), record, material)
+
+    def refuse_forbidden(self, asked: Asked, record: Record) -> None:
+        """Raises BuildNeededError where it may not be built."""
+        self._refuse_forbidden(_named(asked, record), record)
 
     async def get(self, asked: Asked, record: Record, material: Material, line: Requirements, offer: Offer) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
@@ -114,11 +139,13 @@ class SdistBuilds:
         await work()
         asked = _named(asked, record)
         builder = self._made_builder()
-        before = self._serving(builder.builds(_build_id(asked, record)), asked, record)
+        builds = builder.builds(_build_id(asked, record))
+        before = self._serving(builds, asked, record)
         if before is not None and await builder.is_whole(before):
             return Done(before, is_new=False)
-        self._refuse_forbidden(asked)
         job = self._job(asked, record, material)
+        self._tell_why(builds, job, record)
+        self._refuse_forbidden(asked, record)
 
         async def build() -> Build:
             if (wheel := await offer(job)) is not None:
@@ -129,11 +156,19 @@ class SdistBuilds:
         key = (job.build, job.fingerprint, job.goal, job.may_build)
         done: Build = await (build() if job.stack else self._flights.share(key, build))
         self._tell_what_prepared_metadata_missed(done, record, asked)
-        if asked.name is None and self._settings(named := evolve(asked, name=_normal_name(done))) != job.settings:
+        named = evolve(asked, name=_normal_name(done))
+        if asked.name is None and fingerprint_of(self._inputs(named)) != job.fingerprint:
             return await self.get(named, record, material, line, offer)  # nobody knew that they are meant for this one
         return Done(done, is_new=True)
 
     # -- the steps
+
+    def _tell_why(self, builds: Sequence[Build], job: BuildJob, record: Record) -> None:
+        """No build that was done before serves: the nearest one says why."""
+        from felloe.build.nearest import why_built
+
+        message = why_built(job.what, builds if self.are_kept else (), job, is_static=_is_static(record))
+        self._made_builder().workshop.report(Event(code="miss", message=message))
 
     def _tell_what_prepared_metadata_missed(self, done: Build, record: Record, asked: Asked) -> None:
         """A resolver may have relied on them. PEP 517 wants them to be those of the wheel, which count from now on."""
@@ -149,8 +184,7 @@ class SdistBuilds:
         if not self.are_kept:
             return None
         build, wanted = _build_id(asked, record), fingerprint_of(self._inputs(asked))
-        is_static = record.static is not None and proves(record.static)
-        needs_wheel = asked.goal == "wheel"
+        is_static, needs_wheel = _is_static(record), asked.goal == "wheel"
         serving = [
             each
             for each in builds
@@ -159,7 +193,11 @@ class SdistBuilds:
         ]
         return min(serving, key=lambda each: preference(each.wheel, asked.interpreter), default=None)
 
-    def _refuse_forbidden(self, asked: Asked) -> None:
+    def _refuse_forbidden(self, asked: Asked, record: Record) -> None:
+        self._refuse_named(asked)
+        self._refuse_unlisted(asked, record.entry.content)
+
+    def _refuse_named(self, asked: Asked) -> None:
         forbidden = self._building.no_build
         hint = "choose a version that has a wheel, or allow the build"
         if ALL in forbidden:
@@ -170,12 +208,19 @@ class SdistBuilds:
             option, hint = "--no-build-package", "say whether it is one of these: write `NAME @ ...`"
         else:
             return
-        raise BuildNeededError(
-            f"{asked.what} would have to be built, which `{option}` forbids",
-            hint=hint,
-            code="build-not-allowed",
-            filename=asked.dist.filename,
-        )
+        raise _not_allowed(asked, f"`{option}` forbids", hint)
+
+    def _refuse_unlisted(self, asked: Asked, content: str | None) -> None:
+        """Raises BuildNeededError where there is a list of what may be built, and this is not on it."""
+        allow, name = self._building.allow, asked.name
+        if allow is None or any(each.covers(name, content) for each in allow):
+            return
+        hint = "say which project it is: write `NAME @ ...`"
+        if name is not None:
+            hint = f"where its code may run, add `{line_to_allow(name, content)}` to that list"
+        but = ", but not with these contents" if name in {each.name for each in allow} else ""
+        listed = f"the list `allow` of [tool.felloe.build] {'names' if but else 'does not name'}"
+        raise _not_allowed(asked, f"{listed}{but}", hint)
 
     def _job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
         from felloe.cache.contents import project_of
@@ -183,6 +228,7 @@ class SdistBuilds:
         inputs = self._inputs(asked)
         return BuildJob(
             build=_build_id(asked, record),
+            source=build_source(asked.dist, record.entry.content or "", record.entry.scm),
             what=asked.what,
             dist=asked.dist,
             archive=material.path,
@@ -209,6 +255,7 @@ class SdistBuilds:
             constraints=self._building.build_constraints,
             interpreter=asked.interpreter,
             environ=os.environ,
+            declared=declared_values(self._building.inputs.get(asked.name or "", ()), os.environ),
         )
 
     def _made_builder(self) -> Builder:
@@ -236,7 +283,10 @@ class SdistBuilds:
         return [wheels[dist.filename] for dist in dists]
 
     async def _resolved(self, requirements: Sequence[str], job: BuildJob, lookup: _Lookup) -> Sequence[Dist]:
-        """As remembered, where the files are still listed as they were; else resolved now."""
+        """As remembered, where the files are still listed as they were; else resolved now.
+
+        Nothing is remembered of names whose metadata may be others although the files are the same.
+        """
         from felloe.resolution.remembered import resolution_key
         from felloe.resolution.resolve import resolve
 
@@ -244,12 +294,14 @@ class SdistBuilds:
         settings = self._building.config_settings_package
         key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources, settings)
         remembered = workshop.resolutions.recall(key)
-        if remembered and (again := await _found_again(remembered, lookup)) is not None:
-            return again
+        if remembered and self._varying.isdisjoint(remembered.listings):
+            again = await _found_again(remembered, lookup)
+            if again is not None:
+                return again
         dists = await resolve(
             requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
         )
-        if lookup.is_repeatable:
+        if lookup.is_repeatable and self._varying.isdisjoint(lookup.listings):
             workshop.resolutions.remember(key, lookup.listings, dists)
         return dists
 
@@ -308,6 +360,19 @@ def _named(asked: Asked, record: Record) -> Asked:
     if written is None:
         written = next((build.metadata.name for build in builds_in(record)), None)
     return asked if written is None else evolve(asked, name=canonicalize_name(written))
+
+
+def _not_allowed(asked: Asked, why: str, hint: str) -> BuildNeededError:
+    return BuildNeededError(
+        f"{asked.what} would have to be built, which {why}",
+        hint=hint,
+        code="build-not-allowed",
+        filename=asked.dist.filename,
+    )
+
+
+def _is_static(record: Record) -> bool:
+    return record.static is not None and proves(record.static)
 
 
 def _normal_name(build: Build) -> str:

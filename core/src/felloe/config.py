@@ -24,8 +24,10 @@ from typing import Any, NoReturn, TypedDict, Unpack
 from attrs import field, frozen
 
 from felloe import config_readers as read
+from felloe.build_rules import AllowedBuild, DeclaredInput, allowed_builds, declared_inputs
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
+from felloe.override import Override, read_overrides
 from felloe.url import Url
 
 __all__ = ["Building", "Config", "Limits", "Options", "Policy", "SourceSettings"]
@@ -79,14 +81,17 @@ class Building:
 
     `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
     name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
-    never built; what failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a
-    backend.
+    never built, and where there is a list `allow`, nothing else than what it covers. `inputs` are, by name, what else
+    builds of a project depend on. What failed before is tried again with `retry_failed`. `build_timeout` is in seconds,
+    of one hook of a backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
     config_settings_package: Mapping[str, Mapping[str, str | list[str]]] = field(factory=dict)
     build_constraints: tuple[str, ...] = ()
     no_build: frozenset[str] = frozenset()
+    allow: tuple[AllowedBuild, ...] | None = None
+    inputs: Mapping[str, tuple[DeclaredInput, ...]] = field(factory=dict)
     no_build_isolation: bool = False
     retry_failed: bool = False
     build_timeout: float = 3600.0
@@ -147,8 +152,9 @@ class Config:
     `replaced_kinds` are the kinds of which no default instance is made. `pins` maps patterns of normalised names to
     names of sources, in the order of the file. `proxies` maps `http` and `https` to what uv or pip is configured
     with, for a scheme for which the environment has no proxy variable; `no_proxy` are hosts that are reached without
-    those. `environ` is the part of the environment that tells credentials. `warnings` are sentences on settings that
-    were found and do not count, each with its place. Times are in seconds.
+    those. `overrides` are metadata that hold whatever a source has. `environ` is the part of the environment that tells
+    credentials. `warnings` are sentences on settings that were found and do not count, each with its place. Times are
+    in seconds.
     """
 
     cache_dir: Path | None = None
@@ -169,6 +175,7 @@ class Config:
     concurrent_downloads: int = 50
     limits: Limits = field(factory=Limits)
     building: Building = field(factory=Building)
+    overrides: tuple[Override, ...] = ()
     environ: Mapping[str, str] = field(factory=dict, repr=False, eq=False)
     warnings: tuple[str, ...] = ()
 
@@ -194,6 +201,7 @@ class Config:
             policy=_policy(own),
             limits=Limits(**read.values(own, LIMITS)),
             building=_building(own),
+            overrides=() if (metadata := read.first(own, "metadata")) is None else read_overrides(metadata),
             proxies=_proxies(layers, environ),
             no_proxy=_no_proxy(layers, environ),
             environ=_credential_variables(environ),
@@ -243,7 +251,17 @@ def _building(layers: Sequence[Layer]) -> Building:
     refused = read.names(names) if names is not None else frozenset()
     if no_build is not None and read.boolean(no_build):
         refused |= {read.ALL}
-    return Building(no_build=refused, **read.values(layers, BUILDING))
+    return Building(no_build=refused, **read.values(layers, BUILDING), **_build_table(layers))
+
+
+def _build_table(layers: Sequence[Layer]) -> dict[str, Any]:
+    """What `[tool.felloe.build]` says: a table that only files have."""
+    given = read.first(layers, "build")
+    if given is None:
+        return {}
+    if not isinstance(given.value, Mapping):
+        read.refuse(given, "a table", given.value)
+    return {key: reader(given.at(key)) for key, reader in BUILD_TABLE.items() if key in given.value}
 
 
 def _credential_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -474,6 +492,10 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
     "retry-failed": read.boolean,
     "build-timeout": read.seconds,
     "concurrent-builds": read.count,
+}
+BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
+    "allow": allowed_builds,
+    "inputs": declared_inputs,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,

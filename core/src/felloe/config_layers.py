@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from felloe.errors import ConfigError
 
-__all__ = ["Given", "Layer", "Machine", "find_layers", "pip_files", "uv_files"]
+__all__ = ["Given", "Layer", "Machine", "find_layers", "items_of", "pip_files", "uv_files"]
 
 Tool = Literal["felloe", "uv", "pip"]
 
@@ -147,8 +147,8 @@ def _felloe_layer(given: Mapping[str, Given]) -> Layer:
     return Layer(
         tool="felloe",
         settings=settings,
-        indexes=tuple(map(_named, _items(given.get("extra-index-url")))),
-        links=_items(given.get("find-links")),
+        indexes=tuple(map(_named, items_of(given.get("extra-index-url")))),
+        links=items_of(given.get("find-links")),
     )
 
 
@@ -158,9 +158,9 @@ def _felloe_file(cwd: Path, read_toml: TomlReader) -> Iterator[Layer]:
         yield Layer(
             tool="felloe",
             settings={key: table.given(key) for key in table.values if key not in NOT_IN_FILES | LISTS},
-            indexes=(*_items(table.get("extra-index-url")), *_items(table.get("index"))),
-            links=_items(table.get("find-links")),
-            sources=_items(table.get("source")),
+            indexes=(*items_of(table.get("extra-index-url")), *items_of(table.get("index"))),
+            links=items_of(table.get("find-links")),
+            sources=items_of(table.get("source")),
             adds=True,
             warnings=tuple(_not_read(key, table.given(key).origin) for key in table.values if key in NOT_IN_FILES),
         )
@@ -176,7 +176,7 @@ def _not_read(key: str, origin: str) -> str:
 
 def _uv_environment(variables: Mapping[str, str], cwd: Path, names: set[str]) -> Layer:
     given = {name: Given(value, name, cwd) for name, value in variables.items() if name.startswith("UV_")}
-    defaults = (*map(_named, _items(given.get("UV_DEFAULT_INDEX"))), *_items(given.get("UV_INDEX_URL")))
+    defaults = (*map(_named, items_of(given.get("UV_DEFAULT_INDEX"))), *items_of(given.get("UV_INDEX_URL")))
     indexes = (*map(_named, _words(given.get("UV_INDEX"))), *_words(given.get("UV_EXTRA_INDEX_URL")))
     entries = [*(_as_table(item, default=True) for item in defaults), *(_as_table(item) for item in indexes)]
     return _uv_layer(entries, _words(given.get("UV_FIND_LINKS"), ","), {}, names)
@@ -184,13 +184,13 @@ def _uv_environment(variables: Mapping[str, str], cwd: Path, names: set[str]) ->
 
 def _uv_table_layer(table: Table, names: set[str]) -> Layer:
     entries = [
-        *_items(table.get("index")),
-        *(_as_table(item) for item in _items(table.get("extra-index-url"))),
-        *(_as_table(item, default=True) for item in _items(table.get("index-url"))),
+        *items_of(table.get("index")),
+        *(_as_table(item) for item in items_of(table.get("extra-index-url"))),
+        *(_as_table(item, default=True) for item in items_of(table.get("index-url"))),
     ]
     keys = ("no-index", "http-proxy", "https-proxy", "no-proxy")
     settings = {key: table.given(key) for key in keys if key in table.values}
-    return _uv_layer(entries, _items(table.get("find-links")), settings, names)
+    return _uv_layer(entries, items_of(table.get("find-links")), settings, names)
 
 
 def _uv_layer(
@@ -501,7 +501,7 @@ def _xdg_config_dirs(environ: Mapping[str, str], machine: Machine) -> tuple[Path
 # Values that are lists, or names with a URL
 
 
-def _items(given: Given | None) -> tuple[Given, ...]:
+def items_of(given: Given | None) -> tuple[Given, ...]:
     """Each of a list, where the list is; a single value is a list of one."""
     if given is None:
         return ()
@@ -526,7 +526,7 @@ def _split(given: Given, separator: str | None = None) -> Given:
 
 
 def _words(given: Given | None, separator: str | None = None) -> tuple[Given, ...]:
-    return () if given is None else _items(_split(given, separator))
+    return () if given is None else items_of(_split(given, separator))
 
 
 def _named(given: Given) -> Given:

@@ -14,6 +14,7 @@ from felloe.errors import ConfigError
 __all__ = [
     "ALL",
     "boolean",
+    "check_table",
     "config_settings",
     "count",
     "first",
@@ -49,6 +50,15 @@ def values(layers: Sequence[Layer], readers: Mapping[str, Callable[[Given], Any]
 
 def refuse(given: Given, expected: str, value: object) -> NoReturn:
     raise ConfigError(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
+
+
+def check_table(given: Given, keys: Sequence[str]) -> None:
+    """Refuses what is no table, and a key that is not known: passing over it would change what the others say."""
+    if not isinstance(given.value, Mapping):
+        refuse(given, "a table", given.value)
+    for key in given.value:
+        if key not in keys:
+            raise ConfigError(f"`{given.at(key).origin}` is not known", hint=f"There are {', '.join(keys)}.")
 
 
 def boolean(given: Given) -> bool:

@@ -30,6 +30,7 @@ from felloe.build.plan import (
     waiting_builds,
 )
 from felloe.build.product import own_copy, read_prepared, read_wheel
+from felloe.build.provenance import version_of_backend
 from felloe.build.record import Build
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
@@ -311,6 +312,8 @@ class Builder:
 
     async def _recorded(self, site: _Site, equipped: _Equipped, product: Path, seconds: float) -> Build:
         """The build, checked, in `builds-v0`."""
+        from anyio.to_thread import run_sync
+
         job = site.job
         if not product.name.endswith(".whl"):
             build = _build(job, "prepare", read_prepared(product, job))
@@ -321,6 +324,7 @@ class Builder:
         build = evolve(
             build,
             backend=site.system.backend,
+            backend_version=await run_sync(version_of_backend, site.system, equipped.wheels),
             requirements=_digests(equipped.wheels),
             built=self._now(),
             seconds=round(seconds, 3),
@@ -413,7 +417,13 @@ class Builder:
 
 def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:
     return Build(
-        build=job.build, fingerprint=job.fingerprint, goal=goal, rung=goal, metadata=metadata, inputs=job.inputs
+        build=job.build,
+        source=job.source,
+        fingerprint=job.fingerprint,
+        goal=goal,
+        rung=goal,
+        metadata=metadata,
+        inputs=job.inputs,
     )
 
 

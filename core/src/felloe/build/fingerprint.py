@@ -59,14 +59,14 @@ class Fingerprint:
 class Inputs:
     """What a build depends on besides its source: config settings, build constraints, interpreter and variables.
 
-    `declared` are further ones, by name, that a user says the project depends on.
+    `declared` are further ones, by name, that a user says the project depends on; None for what is not there.
     """
 
     settings: Mapping[str, Json]
     constraints: tuple[str, ...]
     interpreter: Interpreter
     environ: Mapping[str, str]
-    declared: Mapping[str, str] = field(factory=dict)
+    declared: Mapping[str, str | None] = field(factory=dict)
 
     @property
     def tables(self) -> dict[str, dict[str, Json]]:
@@ -93,7 +93,8 @@ class Inputs:
             "interpreter.tag": tables["interpreter"]["tag"],
             **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
         }
-        return {name: _shown(name, value) for name, value in sorted(named.items()) if value != ""}
+        there = {name: value for name, value in sorted(named.items()) if value is not None and value != ""}
+        return {name: _shown(name, value) for name, value in there.items()}
 
 
 def fingerprint_of(inputs: Inputs) -> Fingerprint:

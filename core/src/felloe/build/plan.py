@@ -30,6 +30,8 @@ __all__ = [
     "Goal",
     "Stack",
     "build_id",
+    "build_source",
+    "id_of_source",
     "process_environ",
     "project_folder",
     "read_build_system",
@@ -73,13 +75,15 @@ class BuildJob:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
-    for a wheel that leads there (PEP 660). `what` names it in errors. `settings` are the backend's config settings (PEP
-    517); `inputs` and `fingerprint` say all that the build depends on. Where `may_build` is false, a backend that
-    cannot prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds since the
-    epoch) is tried again. `project` is its name (normalised; "" where nobody knows), by which its log is found.
+    for a wheel that leads there (PEP 660). `source` says what `build` is the id of. `what` names it in errors.
+    `settings` are the backend's config settings (PEP 517); `inputs` and `fingerprint` say all that the build depends
+    on. Where `may_build` is false, a backend that cannot prepare metadata is not asked for a wheel. What failed before
+    the instant `newer_than` (seconds since the epoch) is tried again. `project` is its name (normalised; "" where
+    nobody knows), by which its log is found.
     """
 
     build: str
+    source: Mapping[str, Json] = field(factory=dict)
     what: str
     dist: Dist
     archive: Path
@@ -104,13 +108,19 @@ def build_id(dist: Dist, content: str, scm: str | None = None) -> str:
 
     `content` is the content id of its bytes, `scm` what version control says besides.
     """
-    inputs = {
-        "content": content,
-        "subdirectory": dist.subdirectory,
-        "editable": dist.editable,
-        "scm": scm,
-    }
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
+    return id_of_source(build_source(dist, content, scm))
+
+
+def build_source(dist: Dist, content: str, scm: str | None = None) -> dict[str, Json]:
+    """What is built: all that its build id is made of. What is not so is left out."""
+    source = {"content": content, "subdirectory": dist.subdirectory, "editable": dist.editable, "scm": scm}
+    return {name: value for name, value in source.items() if value}
+
+
+def id_of_source(source: Mapping[str, Json]) -> str:
+    """The build id of what `build_source` gave."""
+    nothing = {"content": "", "subdirectory": None, "editable": False, "scm": None}
+    return hashlib.sha256(json.dumps({**nothing, **source}, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def project_folder(top: Path, dist: Dist, what: str) -> Path:

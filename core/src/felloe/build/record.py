@@ -21,12 +21,14 @@ __all__ = ["Build", "builds_in", "is_same_job", "with_build", "with_document"]
 class Build:
     """What a build gave: metadata, and a wheel (its file name, sha256 and size in bytes) where it went that far.
 
-    `inputs` are what `Inputs.shown` gave. `backend` is its name (PEP 517); `requirements` maps the file name of each
-    wheel in its environment to its sha256. `built` is an instant in UTC (RFC 3339), `seconds` how long it took; `log`
-    tells its log from others of this id.
+    `source` is what was built, of which `build` is the id; `inputs` are what `Inputs.shown` gave. `backend` is its name
+    (PEP 517), `backend_version` the version of the distribution that it came with ("" where that is not known);
+    `requirements` maps the file name of each wheel in its environment to its sha256. `built` is an instant in UTC (RFC
+    3339), `seconds` how long it took; `log` tells its log from others of this id.
     """
 
     build: str
+    source: Mapping[str, Json] = field(factory=dict)
     fingerprint: Fingerprint
     goal: Goal
     rung: Rung
@@ -36,6 +38,7 @@ class Build:
     size: int | None = None
     inputs: Mapping[str, str] = field(factory=dict)
     backend: str = ""
+    backend_version: str = ""
     requirements: Mapping[str, str] = field(factory=dict)
     built: str = ""
     seconds: float = 0.0
@@ -53,13 +56,15 @@ class Build:
         """The document of `builds-v0`, which stands for itself."""
         document: dict[str, Json] = {
             "build": self.build,
+            "source": dict(self.source),
             "fingerprint": self.fingerprint.to_json(),
             "goal": self.goal,
             "rung": self.rung,
         }
         if self.wheel is not None:
             document |= {"wheel": self.wheel, "sha256": self.sha256, "size": self.size}
-        document |= {"inputs": dict(self.inputs), "backend": self.backend, "requirements": dict(self.requirements)}
+        document |= {"inputs": dict(self.inputs), "backend": self.backend, "backend-version": self.backend_version}
+        document |= {"requirements": dict(self.requirements)}
         document |= {"built": self.built, "seconds": self.seconds, "log": self.log}
         return {**document, "metadata": dict(self.metadata.fields)}
 
@@ -106,6 +111,7 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
     fingerprint, wheel = document["fingerprint"], document.get("wheel")
     return Build(
         build=_text(document["build"]),
+        source=dict(document.get("source", {})),
         fingerprint=Fingerprint(**{key: _text(fingerprint[key]) for key in ("settings", "interpreter", "toolchain")}),
         goal=_one_of(document["goal"], "prepare", "wheel"),
         rung=_one_of(document["rung"], "prepare", "wheel"),
@@ -115,6 +121,7 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
         size=_size(document.get("size")),
         inputs=_texts(document.get("inputs", {})),
         backend=_text(document.get("backend", "")),
+        backend_version=_text(document.get("backend-version", "")),
         requirements=_texts(document.get("requirements", {})),
         built=_text(document.get("built", "")),
         seconds=float(document.get("seconds", 0.0)),

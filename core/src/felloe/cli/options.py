@@ -152,8 +152,13 @@ class Session:
 
 
 @contextmanager
-def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -> Iterator[Session]:
-    """The database that the options describe. Raises FelloeError; click.UsageError where nothing is asked."""
+def open_session(
+    options: Mapping[str, Any], requirements: Sequence[str] = (), *, explains: bool = False
+) -> Iterator[Session]:
+    """The database that the options describe. Raises FelloeError; click.UsageError where nothing is asked.
+
+    What `explains` refuses nothing for want of a hash: each requirement says that for itself.
+    """
     files = _files(options)
     texts = [*requirements, *(f"-e {path.strip()}" for path in options.get("editable", ()))]
     if "requirement" in options and not texts and not options["requirement"]:
@@ -167,7 +172,7 @@ def open_session(options: Mapping[str, Any], requirements: Sequence[str] = ()) -
         with BlockingDatabase(config, reporter=console) as database:
             asked = [_parsed(text) for text in texts]
             asked += [Asked(request.text, request) for file in files for request in file.requirements]
-            if config.policy.require_hashes:
+            if config.policy.require_hashes and not explains:
                 _check_all_hashed(asked)
             yield Session(database=database, console=console, asked=tuple(asked))
     finally:

@@ -1,0 +1,99 @@
+"""What a user's file says of builds, project by project: which may be done, and what they depend on besides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from felloe import config_readers as read
+from felloe.config_layers import Given, items_of
+from felloe.errors import ConfigError
+
+__all__ = ["AllowedBuild", "DeclaredInput", "allowed_builds", "declared_inputs", "line_to_allow"]
+
+ALLOWED = ("name", "sha256", "content")
+FIXED = ("sha256:", "git:")  # content ids that nobody makes anew by editing a file
+is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+is_content = re.compile(r"[a-z0-9]+:[!-~]+").fullmatch
+
+
+@frozen(kw_only=True)
+class AllowedBuild:
+    """A project (normalised) whose builds are allowed; with a `content` (a content id, see Dist), of that alone."""
+
+    name: str
+    content: str | None = None
+
+    def covers(self, name: str | None, content: str | None) -> bool:
+        return self.name == name and self.content in {None, content}
+
+
+@frozen(kw_only=True)
+class DeclaredInput:
+    """What builds of a project depend on, as written: `env:VARIABLE` or `file:PATH`.
+
+    `path` is that of the file, absolute; None for a variable.
+    """
+
+    text: str
+    path: Path | None = None
+
+
+def allowed_builds(given: Given) -> tuple[AllowedBuild, ...]:
+    """A list of tables: `name`, and perhaps `sha256` (hex) or `content`. Raises ConfigError."""
+    if not isinstance(given.value, list | tuple):
+        read.refuse(given, 'a list of tables `{ name = "..." }`', given.value)
+    return tuple(map(_allowed_build, items_of(given)))
+
+
+def declared_inputs(given: Given) -> Mapping[str, tuple[DeclaredInput, ...]]:
+    """A table of lists, by names of projects, which are normalised here. Raises ConfigError."""
+    if not isinstance(given.value, Mapping):
+        read.refuse(given, 'a table of `NAME = ["env:VARIABLE", "file:PATH"]`', given.value)
+    found: dict[str, tuple[DeclaredInput, ...]] = {}
+    for written in given.value:
+        name, here = read.normalised(given, written), given.at(written)
+        found[name] = (*found.get(name, ()), *(_declared_input(here, text) for text in read.texts(here)))
+    return found
+
+
+def line_to_allow(name: str, content: str | None) -> str:
+    """What allows builds of just this, as TOML. Of a folder by its name alone: each edit makes it another content."""
+    if content is None or not content.startswith(FIXED):
+        return f'{{ name = "{name}" }}'
+    if content.startswith("sha256:"):
+        return f'{{ name = "{name}", sha256 = "{content.removeprefix("sha256:")}" }}'
+    return f'{{ name = "{name}", content = "{content}" }}'
+
+
+def _allowed_build(given: Given) -> AllowedBuild:
+    """What is not known is refused: without it, more would be allowed than was meant."""
+    read.check_table(given, ALLOWED)
+    name = read.normalised(given.at("name"), read.text(given.at("name")))
+    if "sha256" not in given.value:
+        return AllowedBuild(name=name, content=_content(given.at("content")) if "content" in given.value else None)
+    if "content" in given.value:
+        raise ConfigError(f"`{given.origin}` has a `sha256` and a `content`", hint="Keep one of them.")
+    return AllowedBuild(name=name, content=f"sha256:{_sha256(given.at('sha256'))}")
+
+
+def _sha256(given: Given) -> str:
+    if not isinstance(given.value, str) or not is_sha256(given.value):
+        read.refuse(given, "a sha256, which is 64 hex digits", given.value)
+    return given.value.lower()
+
+
+def _content(given: Given) -> str:
+    if not isinstance(given.value, str) or not is_content(given.value):
+        read.refuse(given, "a content id like `git:COMMIT`", given.value)
+    return given.value
+
+
+def _declared_input(given: Given, text: str) -> DeclaredInput:
+    kind, _, rest = text.partition(":")
+    if kind not in {"env", "file"} or not rest or "\0" in rest or (kind == "env" and "=" in rest):
+        read.refuse(given, "a list of `env:VARIABLE` and `file:PATH`", text)
+    return DeclaredInput(text=text, path=given.base / rest if kind == "file" else None)
