@@ -155,8 +155,11 @@ def test_the_example_of_builder_builds(index: IndexServer, tmp_path: Path, monke
     assert other.rung == "prepare"
 
 
+RUN_AS_THEY_ARE = ("felloe metadata flask 'boto3", "felloe explain docopt")
+
+
 @pytest.mark.parametrize(
-    "lines", [block for block in blocks("console") if "felloe metadata flask 'boto3" in block.values[0]]
+    "lines", [block for block in blocks("console") if any(text in block.values[0] for text in RUN_AS_THEY_ARE)]
 )
 def test_console_examples_run(lines: str, index: IndexServer, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("attrs\n")

@@ -148,7 +148,7 @@ def test_a_warm_run_parses_no_metadata(scene: Scene) -> None:
 
 
 def test_the_line_is_the_same_with_and_without_await(scene: Scene) -> None:
-    answers = {"find", "select", "interpreter", "metadata", "wheel", "metadata_many", "wheels"}
+    answers = {"find", "select", "interpreter", "metadata", "wheel", "explain", "metadata_many", "wheels"}
 
     assert all(callable(getattr(Database, name)) for name in answers)
     assert {name for name in vars(BlockingDatabase) if not name.startswith("_")} == {*answers, "close"}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RequirementError,
         SourceError,
     )
+    from felloe.explain import Explanation
     from felloe.progress import Event, Reporter
     from felloe.request import parse_pep508, parse_request
     from felloe.url import Url
@@ -62,6 +63,7 @@ _MODULES = {
         "RequirementError",
         "SourceError",
     ],
+    "felloe.explain": ["Explanation"],
     "felloe.progress": ["Event", "Reporter"],
     "felloe.request": ["parse_pep508", "parse_request"],
     "felloe.url": ["Url"],
@@ -83,6 +85,7 @@ __all__ = [
     "Database",
     "Dist",
     "Event",
+    "Explanation",
     "FelloeError",
     "HashMismatchError",
     "Interpreter",

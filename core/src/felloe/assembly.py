@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from attrs import evolve
 
 from felloe import dispatch
 from felloe.building import SdistBuilds
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from felloe.build.builder import Builder
+    from felloe.explain import Explanation, Subject
+    from felloe.explaining import Explaining
     from felloe.net.client import Client
 
 __all__ = ["Database"]
@@ -129,14 +135,25 @@ class Database(Line):
     def interpreter(self) -> Interpreter:
         """The interpreter asked about; started, and waited for, where it is not known. Raises InterpreterError."""
         if self._interpreter is None:
-            remembered = _Remembered(self._layout, self._store)
-            self._interpreter = describe(self.config.python, remembered, os.environ)
+            self._interpreter = self._described(self._store)
         return self._interpreter
+
+    def _described(self, store: Store) -> Interpreter:
+        return describe(self.config.python, _Remembered(self._layout, store), os.environ)
 
     @property
     def registry(self) -> Registry:
         """The installed sources."""
         return self._parts.registry
+
+    async def explain(self, item: Item, *, goal: Subject = "metadata") -> Explanation:
+        """How `metadata` or `wheel` (by `goal`) would answer now, and why. Changes nothing, and runs no backend.
+
+        The network is asked where freshness depends on it. An answer that would be an error is explained as well.
+        Raises RequirementError where `item` is a text that cannot be read.
+        """
+        with self._explaining() as line:
+            return await line.explain(item, goal)
 
     def metadata_many(self, items: Iterable[Item], *, effort: Effort = "build") -> AsyncGenerator[Outcome, None]:
         """An Outcome for each item, as each is done."""
@@ -177,36 +194,56 @@ class Database(Line):
 
     def _parts_for(self, registry: Registry) -> Parts:
         began = self._clock()
-        shelf = _PageShelf(self._layout, self._store)
-        limits = self.config.limits
-        pages = Pages(
-            self._network.client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes
-        )
-        downloads = Downloads(self._network.client, self._report, self._clock, LARGEST_FILE)
-        services = Services(
-            layout=self._layout,
-            run=self._run,
-            store=self._store,
-            pages=pages,
-            downloads=downloads,
-            memory=Memory(),
-            offline=self.config.offline,
-            report=self._report,
-            clock=self._clock,
-            began=began,
-        )
+        services = self._services(self._run, self._store, self._network.client, began)
         return Parts(
             config=self.config,
             registry=registry,
             services=services,
             records=Records(self._layout, self._store, self._report),
             archives=self._archives,
-            builds=SdistBuilds(self.config.building, self.config.policy, self._builder),
+            builds=SdistBuilds(self.config.building, self.config.policy, self._builder, self.config.overrides),
             interpreter=self.interpreter,
             know_interpreter=self._know_interpreter,
             clock=self._clock,
             newer_than=self._newer_than(began),
         )
+
+    def _services(self, run: Run, store: Store, client: Callable[[], Awaitable[Client]], began: float) -> Services:
+        shelf = _PageShelf(self._layout, store)
+        limits = self.config.limits
+        return Services(
+            layout=self._layout,
+            run=run,
+            store=store,
+            pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
+            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE),
+            memory=Memory(),
+            offline=self.config.offline,
+            report=self._report,
+            clock=self._clock,
+            began=began,
+        )
+
+    @contextmanager
+    def _explaining(self) -> Iterator[Explaining]:
+        """The same line on a view of the cache, with scratch and locks elsewhere."""
+        from felloe.cache.view import ArchivesView, RecordsView, StoreView
+        from felloe.explaining import Explaining, Watch
+
+        with tempfile.TemporaryDirectory(prefix="felloe-", ignore_cleanup_errors=True) as folder, _begun(folder) as run:
+            store = StoreView(self._layout.root, run, self._report)
+            watch = Watch(self._network.client, run)
+            began = self._parts.services.began
+            interpreter = lambda: self._interpreter or self._described(store)  # noqa: E731  # not kept: not written yet
+            parts = evolve(
+                self._parts,
+                services=self._services(run, store, watch.client, began),
+                records=RecordsView(self._layout, store, self._report),
+                archives=ArchivesView(self._layout, store),
+                interpreter=lru_cache(interpreter),
+            )
+            local = evolve(self._services(run, store, watch.no_client, began), offline=True)
+            yield Explaining(evolve(parts, know_interpreter=partial(_aside, parts.interpreter)), local, store, watch)
 
     def _builder(self) -> Builder:
         from felloe.build.builder import Builder, Workshop
@@ -229,12 +266,8 @@ class Database(Line):
 
     async def _know_interpreter(self) -> None:
         """Has `interpreter` answer at once from now on: what it may wait for, it waits for on a thread."""
-        if is_stepping():
-            self.interpreter()
-        elif self._interpreter is None:
-            from anyio.to_thread import run_sync
-
-            await run_sync(self.interpreter)
+        if self._interpreter is None:
+            await _aside(self.interpreter)
 
     def _root(self) -> Path:
         if self.config.cache_dir is not None:
@@ -257,6 +290,26 @@ async def _outcome(item: Item, answer: Callable[[Item], Awaitable[Answer | Wheel
         return Outcome(item=item, value=await answer(item))
     except Exception as error:  # noqa: BLE001  # it is the outcome of this item; the others go on
         return Outcome(item=item, error=error)
+
+
+async def _aside(describe: Callable[[], Interpreter]) -> None:
+    """What it may wait for, it waits for on a thread, where there is an event loop."""
+    if is_stepping():
+        describe()
+        return
+    from anyio.to_thread import run_sync
+
+    await run_sync(describe)
+
+
+@contextmanager
+def _begun(folder: str) -> Iterator[Run]:
+    """A run in a folder of its own."""
+    run = Run(Layout(Path(folder) / "run"))
+    try:
+        yield run
+    finally:
+        run.end()
 
 
 class _Listeners:

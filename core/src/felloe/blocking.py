@@ -21,6 +21,8 @@ from felloe.values import Answer, Dist, Effort, Interpreter, Outcome, Request, W
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
+    from felloe.explain import Explanation, Subject
+
 __all__ = ["BlockingDatabase"]
 
 T = TypeVar("T")
@@ -72,6 +74,10 @@ class BlockingDatabase:
     def wheel(self, item: Item) -> Wheel:
         """See Database.wheel."""
         return self._finish(lambda: self.database.wheel(item))
+
+    def explain(self, item: Item, *, goal: Subject = "metadata") -> Explanation:
+        """See Database.explain."""
+        return self._finish(lambda: self.database.explain(item, goal=goal))
 
     def metadata_many(self, items: Iterable[Item], *, effort: Effort = "build") -> Iterator[Outcome]:
         """An Outcome for each item, as each is done; warm ones come first."""

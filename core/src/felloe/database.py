@@ -25,6 +25,7 @@ from felloe.entries import Entries
 from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
 from felloe.metadata import check_identity, proves
+from felloe.override import overridden
 from felloe.place import Brought, Checked, Place
 from felloe.progress import Event
 from felloe.record import Record, based_on
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from felloe.config import Config
     from felloe.registry import Instance, Registry
 
-__all__ = ["Line", "Parts"]
+__all__ = ["Item", "Line", "Parts", "may_cut_short"]
 
 Item = str | Request | Dist
 Found = tuple[Metadata, Rung] | None
@@ -141,6 +142,8 @@ class Line:
 
     async def _metadata(self, item: Item, effort: Effort, stack: Stack) -> Answer:
         with await self._place(item, stack) as at:
+            if said := overridden(self._parts.config.overrides, at.dist):
+                return self._overridden(at, said)
             checked = await self._check(at)
             if checked.record and (known := await self._recall(at, checked.record)):
                 return self._answer(at, checked.record, known, cached=checked.fetched is None)
@@ -152,9 +155,16 @@ class Line:
             answer: Answer = await self._shared(at, effort, lambda: self._found_out(at, checked, effort))
             return answer
 
+    def _overridden(self, at: Place, said: Metadata) -> Answer:
+        """What the user says: no bytes are looked at, and no source is asked for them."""
+        self._tell("rung", f"{at.what}: override")
+        dist = evolve(at.dist, version=said.version)
+        wheel = dist.filename if dist.kind == "wheel" else None
+        return Answer(metadata=said, rung="override", cached=True, dist=dist, wheel=wheel)
+
     async def _found_out(self, at: Place, checked: Checked, effort: Effort) -> Answer:
         """By reading its bytes, or by a build."""
-        brought = await self._entries.bring(at, checked)
+        brought = await self._bring(at, checked)
         if known := await self._recall(at, brought.record):
             return self._answer(at, brought.record, known, cached=not brought.received)
         if effort == "static":
@@ -179,7 +189,7 @@ class Line:
         return await self._trees.share((at.path, at.dist.name, at.dist.content, at.dist.scm, goal), work)
 
     async def _fetched_wheel(self, at: Place, checked: Checked) -> Wheel:
-        brought = await self._entries.bring(at, checked)
+        brought = await self._bring(at, checked)
         known = await self._recall(at, brought.record)
         if known is None:
             raise ContractError(f"{at.what} was read, and gave no metadata")
@@ -191,7 +201,7 @@ class Line:
         build = await self._known_build(at, record, "wheel") if record else None
         path = await self._wheel_of(build) if build else None
         if record is None or build is None or path is None:
-            brought = await self._entries.bring(at, checked)
+            brought = await self._bring(at, checked)
             record, build, is_new = await self._built(at, brought, "wheel")
             path, received = await self._wheel_of(build), brought.received or is_new
         if path is None:
@@ -206,13 +216,18 @@ class Line:
             raise TypeError(f"a requirement is a text, a Request or a Dist, not {type(item).__name__}")
         return parse_request(item) if isinstance(item, str) else item
 
-    def _route(self, request: Request) -> Route:
-        claims = [
+    def _claims(self, request: Request) -> Sequence[Claimed]:
+        return [
             Claimed(source, claim)
             for source in self._parts.registry.instances
             if (claim := dispatch.claims(source, request)) is not None
         ]
-        return route(request, claims, self._parts.registry, self._parts.config.pins)
+
+    def _route(self, request: Request) -> Route:
+        found = route(request, self._claims(request), self._parts.registry, self._parts.config.pins)
+        names = " or ".join(f"`{source.name}`" for source in found.sources)
+        self._tell("owner", f"`{request.text}` is asked of {names}: {found.reason}")
+        return found
 
     async def _place(self, item: Item, stack: Stack) -> AbstractContextManager[Place]:
         if isinstance(item, Dist):
@@ -236,11 +251,15 @@ class Line:
     def _at(self, request: Request, dist: Dist, stack: Stack) -> Iterator[Place]:
         source = self._parts.registry.instance(dist.source)
         with self._context(source, dist.name) as ctx:
-            key = dispatch.cache_key(source, dist)
-            layout = self._parts.services.layout
-            locate = layout.wheel_metadata if dist.kind == "wheel" else layout.entry
-            path = locate(source.kind.name, dispatch.address(source), key)
-            yield Place(request=request, dist=dist, source=source, ctx=ctx, path=path, stack=stack)
+            path = self._entry_of(source, dist)
+            whole = evolve(dist, subdirectory=None) if dist.kind == "sdist" and dist.subdirectory else None
+            archive = self._entry_of(source, whole) if whole else None
+            yield Place(request=request, dist=dist, source=source, ctx=ctx, path=path, archive=archive, stack=stack)
+
+    def _entry_of(self, source: Instance, dist: Dist) -> Path:
+        layout = self._parts.services.layout
+        locate = layout.wheel_metadata if dist.kind == "wheel" else layout.entry
+        return locate(source.kind.name, dispatch.address(source), dispatch.cache_key(source, dist))
 
     def _context(self, source: Instance, name: str | None) -> ItemContext:
         owner = Owner(source.name, source.kind.name, dispatch.address(source))
@@ -250,8 +269,9 @@ class Line:
         """Entry? -> Fresh | Stale."""
         record = self._parts.records.read(at.path)
         if record is None:
+            self._tell("miss", f"nothing is known of {at.what}")
             return Checked(None)
-        verdict = await dispatch.check_freshness(at.source, at.dist, record.entry, at.ctx)
+        verdict = await self._verdict(at, record.entry)
         fetched = verdict.fetched if isinstance(verdict, Stale) else None
         if fetched is not None and await self._same_bytes(at, fetched, record.entry):
             verdict = Fresh(validators=fetched.validators)
@@ -260,6 +280,9 @@ class Line:
             return Checked(await self._entries.refresh(at, record, verdict), is_fresh=True, fetched=fetched)
         self._tell("stale", f"{at.what} is stale: {verdict.code}: {verdict.evidence}")
         return Checked(record, fetched=fetched)
+
+    async def _verdict(self, at: Place, entry: Entry) -> Fresh | Stale:
+        return await dispatch.check_freshness(at.source, at.dist, entry, at.ctx)
 
     async def _same_bytes(self, at: Place, fetched: Fetched, entry: Entry) -> bool:
         if at.dist.kind == "tree":
@@ -290,10 +313,11 @@ class Line:
         return build
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
-        """The source's own way to METADATA; not under hash rules, which only whole bytes satisfy."""
-        if at.dist.kind != "wheel" or at.request.hashes or fetched is not None:
-            return None
-        return await dispatch.metadata(at.source, at.dist, at.ctx)
+        """The source's own way to METADATA, where it may have one."""
+        return await dispatch.metadata(at.source, at.dist, at.ctx) if may_cut_short(at, fetched) else None
+
+    async def _bring(self, at: Place, checked: Checked) -> Brought:
+        return await self._entries.bring(at, checked)
 
     async def _answer_by_build(self, at: Place, brought: Brought, effort: Effort) -> Answer:
         record, build, is_new = await self._built(at, brought, "prepare", may_build=effort == "build")
@@ -323,7 +347,14 @@ class Line:
 
     async def _asked(self, at: Place, goal: Goal) -> Asked:
         await self._parts.know_interpreter()
-        return Asked(dist=at.dist, what=at.what, interpreter=self._parts.interpreter(), goal=goal, stack=at.stack)
+        return Asked(
+            dist=at.dist,
+            what=at.what,
+            interpreter=self._parts.interpreter(),
+            goal=goal,
+            newer_than=at.ctx.newer_than,
+            stack=at.stack,
+        )
 
     async def _wheel_of(self, build: Build) -> Path | None:
         return await self._parts.archives.verified(build.sha256 or "", build.wheel or "")
@@ -341,6 +372,11 @@ class Line:
 
     def _tell(self, code: str, message: str) -> None:
         self._parts.services.report(Event(code=code, message=message))
+
+
+def may_cut_short(at: Place, fetched: Fetched | None) -> bool:
+    """Not under hash rules, which only whole bytes satisfy."""
+    return at.dist.kind == "wheel" and not at.request.hashes and fetched is None
 
 
 def _check_identity(at: Place, metadata: Metadata) -> None:

@@ -14,8 +14,8 @@ class Event:
     """One thing that happened. `code` is kebab-case and stable, `message` is a sentence without secrets.
 
     Codes: `request` (sent: url, status), `page-fresh`, `page-revalidated`, `page-offline`, `download` (url, bytes),
-    `fresh`, `stale` (code, evidence), `rung`, `build`, `waiting` (for a lock or a server, and why), `warning`; and of
-    repositories `git-list`, `git-fetch`, `git-offline`.
+    `owner`, `fresh`, `stale` (code, evidence), `miss`, `rung`, `build`, `waiting` (for a lock or a server, and why),
+    `warning`; and of repositories `git-list`, `git-fetch`, `git-offline`.
     """
 
     code: str

@@ -15,6 +15,7 @@ __all__ = ["main"]
 COMMANDS = {
     "metadata": "METADATA of each requirement; nothing is installed.",
     "wheel": "A wheel of each requirement, put into a folder.",
+    "explain": "How each requirement would be answered, and why; nothing is done.",
     "sources": "The installed sources, and why one is not there.",
     "cache": "Where the cache is, how large, what is in it; cleaning it.",
 }

@@ -533,8 +533,8 @@ def _hint_for(status: int) -> str:
         )
     if status == 403:
         return (
-            "check the credentials (the URL, netrc, FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD); only if this index says "
-            '403 for "no such project" and has no private names, set missing = [403] for it'
+            "check the credentials (the URL, netrc, FELLOE_INDEX_<NAME>_USERNAME and _PASSWORD); only if this index "
+            'says 403 for "no such project" and has no private names, set missing = [403] for it'
         )
     return "try again later" if status in TRANSIENT else "check the address of the index"
 
