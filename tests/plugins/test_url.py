@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from felloe import Answer, Database, Wheel
@@ -522,19 +523,33 @@ async def test_two_projects_of_one_archive(scene: Scene) -> None:
         outcomes = [outcome async for outcome in database.metadata_many(texts)]
     assert sorted(outcome.value.metadata.name for outcome in outcomes) == ["one", "two"]
     assert sorted(scene.hooks()) == ["one get_requires", "one prepare", "two get_requires", "two prepare"]
-    assert (len(scene.entries()), len(scene.archives())) == (2, 1)
+    assert (len(scene.entries()), len(scene.archives())) == (3, 1)  # of each project, and of the archive
 
     for text, name in zip(texts, ("one", "two"), strict=True):
         assert (await scene.metadata(text)).metadata.name == name
         assert (scene.hooks(), scene.server.paths) == ([], [])
 
 
-@pytest.mark.xfail(reason="ctx.download knows nothing of what another entry has just fetched", strict=True)
-async def test_two_projects_of_one_archive_are_one_download(scene: Scene) -> None:
-    url = scene.serve("/repo.tar.gz", repository(scene.folder, "one", "two"), MAX_AGE)
-    await scene.metadata(f"{url}#subdirectory=one")
-    await scene.metadata(f"{url}#subdirectory=two")
-    assert scene.statuses() == []
+@pytest.mark.parametrize("behaviour", ["MAX_AGE", "ETAG", "NOTHING"])
+async def test_two_projects_of_one_archive_are_one_download(scene: Scene, behaviour: str) -> None:
+    known = {"MAX_AGE": MAX_AGE, "ETAG": Behaviour(etag="auto"), "NOTHING": Behaviour()}
+    url = scene.serve("/repo.tar.gz", repository(scene.folder, "one", "two"), known[behaviour])
+    async with scene.database() as database, anyio.create_task_group() as group:
+        for name in ("one", "two"):
+            group.start_soon(database.metadata, f"{url}#subdirectory={name}")
+    assert scene.statuses() == [200]
+
+
+async def test_two_projects_of_one_archive_in_two_runs(scene: Scene) -> None:
+    url = scene.serve("/repo.tar.gz", repository(scene.folder, "one", "two"), Behaviour(etag="auto"))
+    assert (await scene.metadata(f"{url}#subdirectory=one")).metadata.name == "one"
+    assert scene.statuses() == [200]
+    assert (await scene.metadata(f"{url}#subdirectory=two")).metadata.name == "two"
+    assert scene.statuses() == [304]
+
+    scene.serve("/repo.tar.gz", repository(scene.folder, "one", "two", "three"), Behaviour(etag="auto"))
+    assert (await scene.metadata(f"{url}#subdirectory=three")).metadata.name == "three"
+    assert scene.statuses() == [200]
 
 
 async def test_two_projects_of_one_archive_with_a_hash_are_one_download(scene: Scene) -> None:
@@ -622,7 +637,7 @@ async def test_the_cache_lists_what_was_prepared(scene: Scene) -> None:
     url = scene.serve("/master.zip", repository(scene.folder, "acme"), MAX_AGE)
     await scene.metadata(f"{url}#subdirectory=acme")
     async with scene.database() as database:
-        assert [item.name for item in contents.items(database.cache, database.records)] == ["acme"]
+        assert [item.name for item in contents.items(database.cache, database.records)] == ["", "acme"]
 
 
 # Where it is

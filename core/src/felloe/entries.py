@@ -16,7 +16,7 @@ from felloe.errors import ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
-from felloe.values import Dist, Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung
+from felloe.values import Dist, Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung, Stale
 
 __all__ = ["Entries"]
 
@@ -60,7 +60,7 @@ class Entries:
         fetched = checked.fetched
         if fetched is None and (brought := await self._from_cache(at, checked.record)):
             return brought
-        async with self._records.fetching(at.path):
+        async with self._records.fetching(at.archive or at.path):
             # Somebody may have fetched it while we waited for the lock.
             latest = self._records.read(at.path)
             is_news = (
@@ -70,10 +70,35 @@ class Entries:
             )
             if fetched is None and is_news and (brought := await self._from_cache(at, latest)):
                 return brought
+            if fetched is None and at.archive:
+                known = await self._known_by_others(at, at.archive)
+                if isinstance(known, Brought):
+                    return known
+                fetched = known
             fetched = fetched or await dispatch.fetch(at.source, at.dist, at.ctx)
             path, entry = self._tree(at, fetched) if at.dist.kind == "tree" else await self._put(at, fetched)
             record = await self._read(at, path, entry)
+            if at.archive:
+                await self._records.change(at.archive, lambda old: based_on(old, at.source.kind.name, entry))
             return Brought(record, path, received=True, editable_root=fetched.editable_root)
+
+    async def _known_by_others(self, at: Place, archive: Path) -> Brought | Fetched | None:
+        """The bytes that were fetched for another project in the same archive, where these are still true.
+
+        Else those that had to be downloaded to find out.
+        """
+        known = self._records.read(archive)
+        if known is None:
+            return None
+        verdict = await dispatch.check_freshness(at.source, evolve(at.dist, subdirectory=None), known.entry, at.ctx)
+        if isinstance(verdict, Stale):
+            return verdict.fetched
+        path = await self._archives.verified((known.entry.content or "").removeprefix("sha256:"), at.dist.filename)
+        if path is None:
+            return None
+        hash_rules.check_bytes(at.request, at.dist, known.entry.digests, at.what)
+        entry = evolve(known.entry, validators=verdict.validators, checked=self._now())
+        return Brought(await self._read(at, path, entry), path, received=False)
 
     async def _from_cache(self, at: Place, record: Record | None) -> Brought | None:
         content = (record.entry.content if record else None) or at.dist.content or ""

@@ -20,13 +20,17 @@ __all__ = ["Brought", "Checked", "Place"]
 
 @frozen(kw_only=True)
 class Place:
-    """One Dist being answered: who owns it, what the owner may use, and where the cache keeps what it knows."""
+    """One Dist being answered: who owns it, what the owner may use, and where the cache keeps what it knows.
+
+    Of a project in a subdirectory, `archive` is where it keeps what it knows of the whole archive.
+    """
 
     request: Request
     dist: Dist
     source: Instance
     ctx: ItemContext
     path: Path
+    archive: Path | None = None
     stack: Stack = ()
 
     @property
