@@ -368,6 +368,25 @@ def test_a_warm_answer_needs_no_event_loop(scene: Scene) -> None:
             assert (database._portal is None) is not is_cold
 
 
+async def test_the_verdict_names_what_is_declared_and_changed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.add_project()
+    with (scene.project / "pyproject.toml").open("a") as file:
+        file.write('[tool.felloe]\ncache-keys = [{ env = "ACME_FLAVOUR" }, { env = "OTHER" }, "../LICENSE"]\n')
+    await scene.wheel()
+    monkeypatch.setenv("ACME_FLAVOUR", "pa55-w0rd")
+    assert not (await scene.wheel()).cached
+    (message,) = scene.told.messages("stale")
+    assert "declared-changed: env:ACME_FLAVOUR=none -> env:ACME_FLAVOUR=" in message
+    assert "OTHER" not in message
+    for path in files_below(scene.cache):
+        assert b"pa55-w0rd" not in (scene.cache / path).read_bytes()
+
+    monkeypatch.delenv("ACME_FLAVOUR")
+    scene.hooks()
+    await scene.wheel()
+    assert scene.hooks() == []
+
+
 # Editable
 
 
@@ -405,6 +424,15 @@ async def test_an_editable_project_in_a_subdirectory(scene: Scene) -> None:
     project_tree(scene.project / "libs/inner", "inner")
     await scene.wheel(f"-e file://{scene.project}#subdirectory=libs/inner")
     assert f"inner editable in {scene.project}/libs/inner" in scene.hooks()
+
+
+async def test_what_setuptools_writes_beside_an_editable_project_builds_nothing_again(scene: Scene) -> None:
+    code = "os.makedirs('acme.egg-info', exist_ok=True); open('acme.egg-info/SOURCES.txt', 'a').write('setup.py')"
+    scene.add_project(code=code)
+    for is_known in (False, True, True):
+        assert (await scene.wheel("-e ./acme")).cached is is_known
+        assert (await scene.metadata("-e ./acme")).cached
+    assert (scene.project / "acme.egg-info/SOURCES.txt").read_text() == "setup.py"
 
 
 @pytest.mark.parametrize("text", [f"-e ./{SDIST}", "-e ./file"])

@@ -25,7 +25,7 @@ from felloe.request import parse_request
 from felloe.stepping import NotSteppable, step
 from felloe.testing import Project, make_sdist, make_wheel
 from felloe.values import Dist, Entry, Fresh, Stale
-from felloe_path import LocalPath, content
+from felloe_path import LocalPath, content, declared
 from felloe_path.content import Content, Remembered, content_of
 from felloe_path.copying import copy_tree
 from felloe_path.tree import listing_of
@@ -1117,3 +1117,209 @@ async def test_passwords_of_a_repository_stay_in_it(work: Work) -> None:
     git(work.top, "remote", "add", "origin", "https://reader:s3cret@example.com/acme.git")
     git(work.top, "config", "http.extraHeader", "Authorization: s3cret")
     assert "s3cret" not in await work.copy(lambda copy: (copy / ".git/config").read_text())
+
+
+# What a project declares
+
+
+def declare(project: Path, *keys: str, table: str = "uv") -> None:
+    write(project, {"pyproject.toml": f"{PYPROJECT}[tool.{table}]\ncache-keys = [{', '.join(keys)}]\n"})
+
+
+async def found_and_copied(scene: Scene, text: str | None = None) -> Dist:
+    """What a copy says of itself has to be what was found."""
+    dist = await scene.find(text)
+    with scene.context() as ctx:
+        fetched = await scene.source.fetch(dist, ctx)
+        assert (fetched.content, fetched.scm) == (dist.content, dist.scm)
+    return dist
+
+
+@pytest.mark.parametrize("table", ["felloe", "uv"])
+async def test_a_declared_variable(scene: Scene, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    declare(scene.project, '{ env = "ACME_FLAVOUR" }', '{ env = "A B" }', table=table)
+    monkeypatch.setenv("A B", "")
+    digest = hashlib.sha256(b"pa55-w0rd").hexdigest()[:16]
+    empty = hashlib.sha256(b"").hexdigest()[:16]
+    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR=none"
+    monkeypatch.setenv("ACME_FLAVOUR", "pa55-w0rd")
+    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR={digest}"
+
+
+async def test_the_table_of_felloe_speaks_alone(scene: Scene) -> None:
+    tables = '[tool.uv]\ncache-keys = [{ env = "OF_UV" }]\n[tool.felloe]\ncache-keys = [{ env = "OF_FELLOE" }]\n'
+    write(scene.project, {"pyproject.toml": PYPROJECT + tables})
+    assert (await scene.find()).scm == "env:OF_FELLOE=none"
+
+
+OUTSIDE: dict[str, tuple[str, Callable[[Scene], Any]]] = {
+    "a file": ("../shared/one.h", lambda scene: write(scene.folder, {"shared/one.h": "2"})),
+    "a file that is gone": ("../shared/one.h", lambda scene: (scene.folder / "shared/one.h").unlink()),
+    "a file that is new": ("../shared/new.h", lambda scene: write(scene.folder, {"shared/new.h": ""})),
+    "a file that a pattern means": ("../shared/*.h", lambda scene: write(scene.folder, {"shared/one.h": "2"})),
+    "a file more": ("../shared/**", lambda scene: write(scene.folder, {"shared/in/.new": ""})),
+    "a file less": ("../shared/?ne.h", lambda scene: (scene.folder / "shared/one.h").unlink()),
+    "a link": ("../link.h", lambda scene: write(scene.folder, {"shared/one.h": "2"})),
+    "what is no content": (".git/HEAD", lambda scene: write(scene.project, {".git/HEAD": "new"})),
+}
+
+
+@pytest.mark.parametrize(("path", "change"), OUTSIDE.values(), ids=OUTSIDE)
+@pytest.mark.parametrize("form", ['{{ file = "{}" }}', '"{}"'])
+async def test_declared_files_elsewhere(scene: Scene, form: str, path: str, change: Callable[[Scene], Any]) -> None:
+    write(scene.folder, {"shared/one.h": "1", "other/two.h": "2"})
+    (scene.folder / "link.h").symlink_to("shared/one.h")
+    declare(scene.project, form.format(path))
+    before = await found_and_copied(scene)
+    write(scene.folder, {"other/two.h": "3"})
+    assert await scene.find() == before
+    change(scene)
+    after = await found_and_copied(scene)
+    assert after.content == before.content
+    assert (before.scm or "").partition("=")[0] == (after.scm or "").partition("=")[0] == f"file:{path}"
+    assert before.scm != after.scm
+
+
+@pytest.mark.parametrize("path", ["src/acme/__init__.py", "**/*.py", "../project/run", "src/../*"])
+async def test_declared_files_of_the_folder_count_by_their_content(scene: Scene, path: str) -> None:
+    declare(scene.project, f'"{path}"', f'{{ dir = "{path}" }}')
+    assert (await found_and_copied(scene)).scm is None
+
+
+async def test_what_a_subdirectory_declares_of_its_folder(scene: Scene) -> None:
+    declare(scene.project / "inner", '"../run"', '"../../shared"')
+    write(scene.folder, {"shared": "1"})
+    digest = hashlib.sha256(b"1").hexdigest()[:16]
+    dist = await found_and_copied(scene, f"file://{scene.project}#subdirectory=inner")
+    assert dist.scm == f"file:../../shared={digest}"
+
+
+async def test_a_declared_folder_elsewhere(scene: Scene) -> None:
+    declare(scene.project, '{ dir = "../lib" }', '"../lib"')
+    assert (await found_and_copied(scene)).scm == "dir:../lib=none file:../lib=none"
+    write(scene.folder, {"lib/a": ""})
+    assert (await found_and_copied(scene)).scm == "dir:../lib=there file:../lib=folder"
+
+
+@pytest.mark.usefixtures("later")
+async def test_declared_files_that_did_not_change_are_not_read_again(scene: Scene) -> None:
+    write(scene.folder, {"shared/one.h": "1"})
+    declare(scene.project, '"../shared/*"', '"../shared/one.h"')
+    assert not can_step(scene)
+    await scene.find()
+    assert can_step(scene)
+    write(scene.folder, {"shared/one.h": "2"})
+    assert not can_step(scene)
+
+
+@pytest.mark.parametrize(
+    "key", ["{ git = true }", "{ git = { commit = true } }", "{ git = { commit = false, tags = true } }"]
+)
+async def test_declared_version_control(work: Work, key: str) -> None:
+    work.begin()
+    declare(work.project, key)
+    work.commit()
+    before = await found_and_copied(work)
+    assert await work.copy(lambda copy: (copy / ".git").exists())
+    git(work.top, "tag", "v9.0")
+    after = await found_and_copied(work)
+    assert (after.content, after.scm == before.scm) == (before.content, False)
+
+
+@pytest.mark.parametrize("key", ["{ git = false }", "{ git = { commit = false } }", "{ git = {} }"])
+async def test_version_control_that_is_declared_not_to_count(work: Work, key: str) -> None:
+    work.begin()
+    declare(work.project, key)
+    assert (await found_and_copied(work)).scm is None
+
+
+async def test_version_control_and_variables(work: Work) -> None:
+    work.begin()
+    write(work.project, {"pyproject.toml": f'{SCM}[tool.felloe]\ncache-keys = [{{ env = "ACME_FLAVOUR" }}]\n'})
+    work.commit()
+    described, tags, variable = str((await found_and_copied(work)).scm).split(" ")
+    assert (described[:7], tags[:5], variable) == ("v1.0-1-", "tags:", "env:ACME_FLAVOUR=none")
+
+
+BAD_KEYS = [
+    ("7", "cache-keys"),
+    ('{ env = "NAME" }', "cache-keys"),
+    ("[7]", "cache-keys[0]"),
+    ('["a", ""]', "cache-keys[1]"),
+    ('["a\\u0000"]', "cache-keys[0]"),
+    ("[{}]", "cache-keys[0]"),
+    ('[{ file = "a", env = "A" }]', "cache-keys[0]"),
+    ("[{ file = 7 }]", "cache-keys[0]"),
+    ('[{ env = "" }]', "cache-keys[0]"),
+    ('[{ env = "A=B" }]', "cache-keys[0]"),
+    ('[{ dir = "" }]', "cache-keys[0]"),
+    ('[{ git = "yes" }]', "cache-keys[0]"),
+    ("[{ git = { branch = true } }]", "cache-keys[0]"),
+    ("[{ git = { commit = 1 } }]", "cache-keys[0]"),
+    ('[{ enviroment = "A" }]', "cache-keys[0]"),
+]
+
+
+@pytest.mark.parametrize("table", ["felloe", "uv"])
+@pytest.mark.parametrize(("keys", "named"), BAD_KEYS)
+async def test_what_is_no_key_is_named(scene: Scene, keys: str, named: str, table: str) -> None:
+    write(scene.project, {"pyproject.toml": f"{PYPROJECT}[tool.{table}]\ncache-keys = {keys}\n"})
+    error = await scene.error()
+    assert isinstance(error, ConfigError)
+    assert f"`tool.{table}.{named}` of `{scene.project}/pyproject.toml`" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cache-keys = [", "cache-keys = 1", "[tool]\nuv = 1 # cache-keys", "tool = 1 # cache-keys", "# cache-keys \xff"],
+)
+async def test_what_declares_nothing(scene: Scene, text: str) -> None:
+    (scene.project / "pyproject.toml").write_bytes(text.encode("latin-1"))
+    assert (await found_and_copied(scene)).scm is None
+
+
+async def test_a_declared_fifo_is_not_opened(scene: Scene) -> None:
+    fifo(scene.folder / "fifo")
+    declare(scene.project, '"../*"')
+    await scene.find()
+    declare(scene.project, '"../fifo"')
+    assert (await scene.error()).code == "special-file"
+
+
+async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declared, "MOST_FILES", 3)
+    write(scene.folder, {f"shared/{number}": "" for number in range(4)})
+    declare(scene.project, '"../shared/*"')
+    error = await scene.error()
+    assert (error.code, "`../shared/*`" in str(error)) == ("too-large", True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("env:A=1", "env:A=2", ("declared-changed", "env:A=1 -> env:A=2")),
+        (None, "env:A=1", ("declared-changed", "none -> env:A=1")),
+        ("v1 tags:1 env:A=1", "v1 tags:1", ("declared-changed", "env:A=1 -> none")),
+        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=1", ("scm-changed", "v1 -> v2")),
+        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=2", ("scm-changed", "v1 env:A=1 -> v2 env:A=2")),
+        ("v1", None, ("scm-changed", "v1 -> none")),
+    ],
+)
+def test_what_changed_is_named(old: str | None, new: str | None, told: tuple[str, str]) -> None:
+    assert declared.changes(old, new) == told
+
+
+# What editable builds write
+
+
+@pytest.mark.parametrize("name", ["acme.egg-info", "src/acme.egg-info"])
+async def test_what_an_editable_build_writes_does_not_count(scene: Scene, name: str) -> None:
+    before = {text: await scene.content(text) for text in ("./project", "-e ./project")}
+    write(scene.project, {f"{name}/PKG-INFO": "Name: acme\n"})
+    assert await scene.content("-e ./project") == before["-e ./project"]
+    assert await scene.content("./project") != before["./project"]
+    with scene.context() as ctx:
+        for text, is_copied in (("./project", True), ("-e ./project", False)):
+            dist = await scene.find(text)
+            fetched = await scene.source.fetch(dist, ctx)
+            assert (fetched.content, (fetched.path / name).exists()) == (dist.content, is_copied)

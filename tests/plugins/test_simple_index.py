@@ -63,7 +63,7 @@ def test_a_setting_that_it_does_not_have_is_named(kind: type, unknown: str) -> N
     with pytest.raises(ConfigError) as raised:
         kind("acme", {"url": "https://example.com/simple/", unknown: TOKEN})
 
-    assert str(raised.value) == f"index `acme` has no setting `{unknown}`"
+    assert str(raised.value) == f"source `acme` has no setting `{unknown}`"
     assert raised.value.hint == "it has `url`, `find_links`, `projects`, `missing`"
 
 

@@ -11,12 +11,10 @@ from typing import Any, TypeVar, cast
 from urllib.parse import quote_from_bytes
 
 from attrs import evolve
-from packaging.utils import canonicalize_name
 
 from felloe.plugin import (
     CacheKey,
     Claim,
-    ConfigError,
     Context,
     Dist,
     Entry,
@@ -31,8 +29,11 @@ from felloe.plugin import (
     hookimpl,
     is_stepping,
     key_part,
+    refuse_unknown,
+    wheel_identity,
 )
 from felloe_path.content import Remembered, content_of
+from felloe_path.declared import Declared, changes, declared_by, state_of_declared
 from felloe_path.reading import Check, located, shown, special, telling, vanished
 from felloe_path.tree import Item, stamp_of
 
@@ -54,11 +55,7 @@ class LocalPath:
     default = True
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        if settings:
-            raise ConfigError(
-                f"source `{name}` has no setting {' or '.join(f'`{key}`' for key in sorted(settings))}",
-                hint="leave them out: sources of the kind `path` have none",
-            )
+        refuse_unknown(name, settings)
         self.name = name
 
     @hookimpl
@@ -99,7 +96,8 @@ class LocalPath:
         if dist.content != entry.content:
             return Stale(code="content-changed", evidence=f"{entry.content} -> {dist.content}")
         if dist.scm != entry.scm:
-            return Stale(code="scm-changed", evidence=f"{entry.scm} -> {dist.scm}")
+            code, evidence = changes(entry.scm, dist.scm)
+            return Stale(code=code, evidence=evidence)
         return Fresh(validators=entry.validators)
 
     @hookimpl
@@ -126,9 +124,7 @@ class LocalPath:
             )
         filename = _printable(cast(Path, request.path).name)
         is_wheel = filename.endswith(".whl")
-        name, version = _wheel_identity(filename) if is_wheel else (None, None)
-        if None not in {name, request.name} and name != request.name:
-            raise _of_another(request, filename, cast(str, name))
+        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
         item = Item("", "file", str(path), stamp=stamp_of(status))
         try:
             digest = await _remembering(path, ctx, lambda remembered, check: remembered.sha256(item, check))
@@ -149,16 +145,22 @@ class LocalPath:
 
     async def _tree(self, request: Request, path: Path, ctx: Context) -> Dist:
         project = _project(request, path)
-        scm = await _scm_of(project, ctx)
+        declared = declared_by(project)
+        scm = await _scm_of(project, declared, ctx)
         root = str(path)
-        content = await _remembering(path, ctx, lambda remembered, check: content_of(root, remembered, check))
+
+        def look(remembered: Remembered, check: Check) -> tuple[str, str]:
+            content = content_of(root, remembered, check, editable=request.editable)
+            return content, state_of_declared(declared, project, path, remembered, check)
+
+        content, state = await _remembering(path, ctx, look)
         found = Dist(
             source=self.name,
             kind="tree",
             filename=_printable(path.name) or "folder",
             name=request.name,
             subdirectory=request.subdirectory,
-            scm=scm,
+            scm=_joined(scm, state),
             editable=request.editable,
             locator={"path": root},
         )
@@ -189,9 +191,11 @@ async def _fetched_tree(path: Path, into: Path, dist: Dist, ctx: Context) -> Fet
     from felloe_path.repository import hide_absent, lay_repository, repository_of, state_of, top_in
 
     project = _real(path, dist)
-    repository = await repository_of(project, ctx) if asks_scm(project) else None
+    declared = declared_by(project)
+    state = await _aside(lambda check: state_of_declared(declared, project, path, Remembered(None), check))
+    repository = await repository_of(project, ctx) if _uses_scm(project, declared) else None
     copy = into / _place(path, repository.top if repository else path)
-    copied = await _aside(lambda check: copy_tree(str(path), copy, check))
+    copied = await _aside(lambda check: copy_tree(str(path), copy, check, editable=dist.editable))
     scm = None
     if repository:
         top = top_in(copy, path, repository)
@@ -201,7 +205,7 @@ async def _fetched_tree(path: Path, into: Path, dist: Dist, ctx: Context) -> Fet
     return Fetched(
         path=copy,
         content=_content_id(dist, copied.content),
-        scm=scm,
+        scm=_joined(scm, state),
         editable_root=path if dist.editable else None,
     )
 
@@ -217,12 +221,21 @@ def _place(path: Path, top: Path) -> Path:
     return Path(outer.name or "folder") / path.relative_to(outer)
 
 
-async def _scm_of(project: Path, ctx: Context) -> str | None:
-    if not asks_scm(project):
+def _uses_scm(project: Path, declared: Declared) -> bool:
+    return declared.git or asks_scm(project)
+
+
+async def _scm_of(project: Path, declared: Declared, ctx: Context) -> str | None:
+    if not _uses_scm(project, declared):
         return None
     from felloe_path.repository import state_of
 
     return await state_of(project, ctx)
+
+
+def _joined(scm: str | None, declared: str) -> str | None:
+    """What decides besides the content: the state of version control, and what is declared."""
+    return " ".join(filter(None, [scm, declared])) or None
 
 
 async def _remembering(path: Path, ctx: Context, look: Callable[[Remembered, Check], T]) -> T:
@@ -258,19 +271,3 @@ def _digest(path: str) -> str:
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else quote_from_bytes(fsencode(name))
-
-
-def _wheel_identity(filename: str) -> tuple[str, str] | tuple[None, None]:
-    """Name (normalised) and version by PEP 427; a build tag, perhaps, and three tags follow them."""
-    parts = filename.removesuffix(".whl").split("-")
-    if len(parts) not in {5, 6} or "" in parts:
-        return None, None  # selecting says what the name of a wheel has to be
-    return canonicalize_name(parts[0]), parts[1]
-
-
-def _of_another(request: Request, filename: str, name: str) -> RequirementError:
-    return RequirementError(
-        f"`{request.text}` asks for `{request.name}`, and `{filename}` is a wheel of `{name}`",
-        hint="correct the name or the path",
-        code="names-disagree",
-    )

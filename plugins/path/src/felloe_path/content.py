@@ -65,10 +65,10 @@ class Remembered:
         return None if self._now == self._before else self._now
 
 
-def content_of(root: str, remembered: Remembered, check: Check) -> str:
-    """64 hex digits over the tree below the real folder `root`. Raises SourceError as `listing_of`."""
+def content_of(root: str, remembered: Remembered, check: Check, *, editable: bool = False) -> str:
+    """64 hex digits over the tree below the real folder `root`, as `listing_of` gives it. Raises SourceError."""
     content = Content()
-    for item in listing_of(root, check).items:
+    for item in listing_of(root, check, editable=editable).items:
         check()
         try:
             held = remembered.sha256(item, check) if item.kind == "file" else item.text

@@ -31,13 +31,13 @@ class Copied:
     listing: Listing
 
 
-def copy_tree(root: str, into: Path, check: Check) -> Copied:
-    """Copies the tree below the real folder `root` into the folder `into`, which is made.
+def copy_tree(root: str, into: Path, check: Check, *, editable: bool = False) -> Copied:
+    """Copies the tree below the real folder `root`, as `listing_of` gives it, into the folder `into`, which is made.
 
     Files have the mode 0o755 or 0o644, less the umask, and the time of modification that they had, within what a zip
     file can hold. Raises SourceError as `listing_of`, and CacheError where the copy cannot be written.
     """
-    listing, content = listing_of(root, check), Content()
+    listing, content = listing_of(root, check, editable=editable), Content()
     with _writing(root):
         into.mkdir(parents=True)
         for item in listing.items:

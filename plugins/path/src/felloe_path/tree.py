@@ -12,10 +12,11 @@ from attrs import frozen
 from felloe.plugin import SourceError
 from felloe_path.reading import GONE, Check, is_program, opened, shown, special, telling, vanished
 
-__all__ = ["Item", "Listing", "listing_of", "stamp_of"]
+__all__ = ["LEFT_OUT", "Item", "Listing", "listing_of", "stamp_of"]
 
 # What no build needs and what changes by itself. A folder called `build` or `dist` may be a package, so it stays.
 LEFT_OUT = frozenset({".git", ".hg", ".svn", "__pycache__"})
+WRITTEN_IN_PLACE = ".egg-info"  # the end of what setuptools calls the folders that its editable builds leave there
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 CACHE_TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/
 CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
@@ -65,13 +66,15 @@ class _Folder:
     via: tuple[str, ...] = ()
 
 
-def listing_of(root: str, check: Check) -> Listing:
+def listing_of(root: str, check: Check, *, editable: bool = False) -> Listing:
     """The tree below the real folder `root`. Opens nothing but tags of caches.
+
+    Where it is `editable`, what editable builds write there does not belong to it: each would ask for the next.
 
     Raises SourceError where there is a FIFO, a socket or a device, where links lead in a circle, or where a folder
     cannot be read. What vanishes meanwhile is not there.
     """
-    walk = _Walk()
+    walk = _Walk(editable=editable)
     pending = [_Folder("", root, root)]
     while pending:
         check()
@@ -91,7 +94,8 @@ def stamp_of(status: os.stat_result) -> str:
 class _Walk:
     """Goes through folders one by one, without recursion: a path may be thousands of folders deep."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, editable: bool) -> None:
+        self._editable = editable
         self.items: list[Item] = []
         self.left_out: list[str] = []
         self.replaced: list[str] = []
@@ -105,7 +109,7 @@ class _Walk:
                 raise vanished(folder.source) from error
             return
         if folder.path:
-            if _is_left_out(entries):
+            if _is_left_out(entries) or (self._editable and folder.path.endswith(WRITTEN_IN_PLACE)):
                 self.left_out.append(folder.path)
                 return
             self.items.append(Item(folder.path, "folder", folder.source))

@@ -27,6 +27,7 @@ from felloe.plugin import (
     Url,
     hookimpl,
     key_part,
+    refuse_unknown,
 )
 from felloe_pypi.page import ACCEPT, File, dist_of, links_of, normalised, parse_page
 
@@ -59,7 +60,7 @@ class SimpleIndex:
     """Whether METADATA is tried beside a wheel although the page says nothing of it."""
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        _check_known(name, settings)
+        refuse_unknown(name, settings, SETTINGS)
         self.name = name
         self.links = _url(settings.get("find_links"), "find_links")
         self.url = _url(settings.get("url"), "url")
@@ -232,15 +233,6 @@ def _compared(dist: Dist, entry: Entry) -> Fresh | Stale:
     if not common:
         return Stale(code="hash-unknown", evidence=f"{min(dist.hashes)} none -> {dist.hashes[min(dist.hashes)]}")
     return Fresh(validators=entry.validators)
-
-
-def _check_known(name: str, settings: Mapping[str, Any]) -> None:
-    """Without the values, which may be secrets."""
-    if unknown := sorted(settings.keys() - set(SETTINGS)):
-        raise ConfigError(
-            f"index `{name}` has no setting {' or '.join(f'`{key}`' for key in unknown)}",
-            hint=f"it has {', '.join(f'`{key}`' for key in SETTINGS)}",
-        )
 
 
 def _url(value: Any, key: str) -> Url | None:

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote
 
-from packaging.utils import canonicalize_name
-
 from felloe.plugin import (
     CacheKey,
     Claim,
-    ConfigError,
     Context,
     Dist,
     Entry,
@@ -20,11 +17,12 @@ from felloe.plugin import (
     Level,
     RawMetadata,
     Request,
-    RequirementError,
     Stale,
     Url,
     hookimpl,
     key_part,
+    refuse_unknown,
+    wheel_identity,
 )
 
 __all__ = ["DirectUrl"]
@@ -44,11 +42,7 @@ class DirectUrl:
     default = True
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        if settings:
-            raise ConfigError(
-                f"source `{name}` has no setting {' or '.join(f'`{key}`' for key in sorted(settings))}",
-                hint="leave them out: sources of the kind `url` have none",
-            )
+        refuse_unknown(name, settings)
         self.name = name
 
     @hookimpl
@@ -67,9 +61,7 @@ class DirectUrl:
         url = cast(Url, request.url)
         filename = _filename(url)
         is_wheel = filename.endswith(".whl")
-        name, version = _wheel_identity(filename) if is_wheel else (None, None)
-        if None not in {name, request.name} and name != request.name:
-            raise _of_another(request, filename, cast(str, name))
+        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
         hashes = _declared_hashes(url)
         return [
             Dist(
@@ -115,14 +107,6 @@ def _filename(url: Url) -> str:
     return name if name.isprintable() else quote(name)
 
 
-def _wheel_identity(filename: str) -> tuple[str, str] | tuple[None, None]:
-    """Name (normalised) and version by PEP 427; a build tag, perhaps, and three tags follow them."""
-    parts = filename.removesuffix(".whl").split("-")
-    if len(parts) not in {5, 6} or "" in parts:
-        return None, None  # selecting says what the name of a wheel has to be
-    return canonicalize_name(parts[0]), parts[1]
-
-
 def _declared_hashes(url: Url) -> Mapping[str, str]:
     """Those in the fragment, algorithm to hex. The request allows them, and perhaps others that its options name."""
     return {key: digest.lower() for key, digest in parse_qsl(url.fragment) if key in ALGORITHMS}
@@ -135,11 +119,3 @@ def _compared(dist: Dist, entry: Entry) -> Fresh | Stale:
         if known != digest:
             return Stale(code="hash-changed", evidence=f"{algorithm} {known or 'none'} -> {digest}")
     return Fresh(validators=entry.validators)
-
-
-def _of_another(request: Request, filename: str, name: str) -> RequirementError:
-    return RequirementError(
-        f"`{request.text}` asks for `{request.name}`, and `{filename}` is a wheel of `{name}`",
-        hint="correct the name or the URL",
-        code="names-disagree",
-    )
