@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -384,3 +385,11 @@ def test_a_read_only_cache_hands_out():
         with Child(cache.root, code) as child:
             assert child.finish() == [f"cannot write to the cache `{cache.root}`: Permission denied"] * 2
         assert everything(folder) == before
+
+
+def test_threads_that_begin_at_once(cache):
+    with ThreadPoolExecutor(16) as threads:
+        folders = list(threads.map(lambda _: cache.run.folder(), range(64)))
+
+    assert len(set(folders)) == 64
+    assert all(folder.is_dir() for folder in folders)

@@ -29,6 +29,9 @@ pytestmark = pytest.mark.anyio
         ("pyproject.toml", '[build-system]\nrequires = ["hatchling", "hatch-vcs"]'),
         ("pyproject.toml", "[tool.vcs-versioning]"),
         ("pyproject.toml", '[tool.pdm.version]\nsource = "scm"'),
+        ("pyproject.toml", '[tool.pdm.version]\nsource = "call"\ngetter = "acme:version"'),
+        ("pyproject.toml", "[tool.uv]\ncache-keys = [{ git = true }]"),
+        ("pyproject.toml", "[tool.uv]\ncache-keys = [{ git = { commit = true } }]"),
         ("pyproject.toml", "[tool.poetry-dynamic-versioning]\nenable = true"),
         ("pyproject.toml", '[build-system]\nrequires = ["uv-dynamic-versioning"]'),
         ("pyproject.toml", '[build-system]\nrequires = ["flit_scm"]'),
@@ -42,9 +45,20 @@ pytestmark = pytest.mark.anyio
         ("setup.py", "subprocess.check_output(['git', 'rev-parse', 'HEAD'])"),
         ("setup.py", "os.popen('git describe').read()"),
         ("setup.py", "import git\n"),
+        ("setup.py", "setup(setup_requires=['vcversioner'])"),
+        ("setup.py", "setup(use_katversion=True)"),
+        ("setup.py", "subprocess.run(['/usr/bin/git', 'describe'])"),
+        ("meson.build", "project('a', version: run_command('git', 'describe').stdout())"),
+        ("meson.build", "vcs_tag(input: 'version.py.in', output: 'version.py')"),
+        ("CMakeLists.txt", "execute_process(COMMAND git describe --tags)"),
+        ("CMakeLists.txt", "find_package(Git REQUIRED)"),
+        ("version.py", "check_output(['git', 'describe'])"),
+        ("acme/_version.py", "def get_version_from_git():\n    return run(['git', 'rev-parse', 'HEAD'])"),
+        ("src/acme/version.py", "Popen(['git', 'describe'])"),
     ],
 )
 def test_a_project_that_may_ask(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text(text)
     assert asks_scm(tmp_path)
 
@@ -57,6 +71,8 @@ def test_a_project_that_may_ask(tmp_path: Path, file: str, text: str) -> None:
         ("setup.py", "from setuptools import setup; setup(url='https://example.com/digits/a.git')"),
         ("setup.cfg", "[metadata]\nname = legit\n"),
         ("README.md", "setuptools-scm"),
+        ("CMakeLists.txt", "FetchContent_Declare(b GIT_REPOSITORY https://example.com/b.git GIT_TAG v1)"),
+        ("_version.py", "__version__ = '1.0'\n"),
     ],
 )
 def test_a_project_that_asks_for_nothing(tmp_path: Path, file: str, text: str) -> None:

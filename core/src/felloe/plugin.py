@@ -1,4 +1,4 @@
-"""What authors of plugins import, and all they need: the hook marker, the values, the errors, `key_part`.
+"""What authors of plugins import, and all they need: the hook marker, the values, the errors, and a few functions.
 
 This module is stable: what is here stays.
 """
@@ -23,6 +23,7 @@ from felloe.hookspecs import hookimpl
 from felloe.progress import Event
 from felloe.request import redacted
 from felloe.scm import asks_scm, git_environ, scm_state
+from felloe.settings import refuse_unknown
 from felloe.stepping import is_stepping, must_not_step
 from felloe.url import Url
 from felloe.values import (
@@ -46,6 +47,7 @@ from felloe.values import (
     Source,
     Stale,
 )
+from felloe.wheel_name import wheel_identity
 
 __all__ = [
     "ArchiveError",
@@ -87,5 +89,7 @@ __all__ = [
     "key_part",
     "must_not_step",
     "redacted",
+    "refuse_unknown",
     "scm_state",
+    "wheel_identity",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_ANOTHER_REPOSITORY", "asks_scm", "git_environ", "scm_state"]
 
-CONFIGURATION = ("pyproject.toml", "setup.cfg", "setup.py")
+CONFIGURATION = ("pyproject.toml", "setup.cfg", "setup.py", "meson.build", "CMakeLists.txt")
+# What a setup.py or a configuration above imports or runs to learn the version.
+HELPERS = ("version.py", "_version.py")
 MOST_READ = 2**20  # bytes of each
 ASKS = re.compile(
     rb"setuptools[-_.]?(?:scm|git|vcs|gitver|dynver)|(?:hatch|flit|poetry|uv|pdm)[-_.](?:vcs|scm|git|version|dynamic)"
     rb"|vcs[-_.]?version|version(?:ing[-_.]?it|eer)|dunamai|git[-_.]?version|gitpython|pygit2|dulwich|setupmeta"
-    rb"|dynamic[-_.]version|\bpbr\b|\bscm\b|\bvcs\b|git\s+(?:describe|rev-parse|rev-list|log)|[\"']git[\"'\s]"
-    rb"|backend-path|^\s*(?:from|import)\s+git\b",  # a backend in the tree may do anything
+    rb"|dynamic[-_.]version|vcversioner|katversion|autosemver|\bvcver\b|\bvcs_tag\b|\bpbr\b|\bscm\b|\bvcs\b"
+    rb"|git\s+(?:describe|rev-parse|rev-list|log)|(?:[\"']|/bin/)git[\"'\s]"
+    rb"|\bgit\s*=\s*(?:true|\{[^}]*true)|\bsource\s*=\s*[\"']call[\"']"  # cache-keys; what pdm calls
+    rb"|find_package\s*\(\s*git\b|backend-path|^\s*(?:from|import)\s+git\b",  # a backend in the tree may do anything
     re.IGNORECASE | re.MULTILINE,
 )
 # What git's own `rev-parse --local-env-vars` lists: they tie git to one repository, that of a hook that runs us, say.
@@ -40,10 +44,10 @@ OF_ANOTHER_REPOSITORY = frozenset(
 def asks_scm(folder: Path) -> bool:
     """Whether the project in `folder` may take its version or its files from version control.
 
-    Seen from the text of its pyproject.toml, setup.cfg and setup.py: better once too often. A file that cannot be read,
-    or is none, says nothing.
+    Seen from the text of what configures its build, and of the files that versions usually are computed in: better once
+    too often. A file that cannot be read, or is none, says nothing.
     """
-    return any(ASKS.search(_start_of(folder / name)) for name in CONFIGURATION)
+    return any(ASKS.search(_start_of(file)) for file in _telling_files(folder))
 
 
 async def scm_state(repository: Path, ctx: Context) -> str | None:
@@ -66,6 +70,20 @@ def git_environ() -> Mapping[str, str]:
     """Our environment for the git program: tied to no repository, asking nobody, its messages in English."""
     kept = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
     return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+def _telling_files(folder: Path) -> Iterator[Path]:
+    yield from (folder / name for name in CONFIGURATION)
+    for place in (folder, *_folders_in(folder), *_folders_in(folder / "src")):
+        yield from (place / name for name in HELPERS)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _start_of(file: Path) -> bytes:

@@ -11,7 +11,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from threading import Lock
 
 from felloe.cache.layout import Layout
 from felloe.cache.locks import holder, try_lock
@@ -34,18 +36,25 @@ class Run:
         self._layout = layout
         self._name = uuid.uuid4().hex[:12]
         self._release: Callable[[], None] | None = None
-        self._folders = 0
+        self._has_begun = False
+        self._beginning = Lock()
+        self._numbers = count(1)
 
     def begin(self) -> None:
         """Makes the cache folder, says that it is in use, removes what dead runs left. Raises CacheError."""
-        if self._release is not None:
+        if self._has_begun:
             return
         must_not_step()
-        with _door(self._layout):
-            self._release = try_lock(self._layout.root, self._lock_of(self._name))
-        with writing(self._layout.root):
-            make_way(self._layout.root, self._scratch / "1")
-            self._remove_dead()
+        with self._beginning:  # several threads may want to write first
+            if self._has_begun:
+                return
+            if self._release is None:  # as it was taken by an attempt that failed later
+                with _door(self._layout):
+                    self._release = try_lock(self._layout.root, self._lock_of(self._name))
+            with writing(self._layout.root):
+                make_way(self._layout.root, self._scratch / "1")
+                self._remove_dead()
+            self._has_begun = True
 
     def hand_out(self) -> None:
         """Begins before a path of the cache is given out. What cannot be written to is not cleaned by others either.
@@ -62,8 +71,7 @@ class Run:
         """A new empty folder in scratch. Raises CacheError."""
         must_not_step()
         self.begin()
-        self._folders += 1
-        folder = self._scratch / str(self._folders)
+        folder = self._scratch / str(next(self._numbers))
         with writing(self._layout.root):
             folder.mkdir()
         return folder
@@ -81,6 +89,7 @@ class Run:
             self._lock_of(self._name).unlink()
         self._release()
         self._release = None
+        self._has_begun = False
 
     @contextmanager
     def alone(self) -> Iterator[None]:
