@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -39,9 +40,10 @@ class Run:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.source = GitRepository("git", {})
+        self.newer_than = 1.0 if database.config.refresh else None
 
     def context(self) -> ItemContext:
-        return ItemContext(self.database.services, Owner("git", "git", ""), newer_than=None)
+        return ItemContext(self.database.services, Owner("git", "git", ""), newer_than=self.newer_than)
 
     async def find(self, text: str) -> Dist:
         with self.context() as ctx:
@@ -226,6 +228,12 @@ def test_urls_that_differ(text: str) -> None:
     assert remote(text).key != remote("git+https://example.com/acme").key
 
 
+def test_folders_of_this_machine_are_one_where_their_paths_are() -> None:
+    key = remote("git+file:///srv/acme").key
+    assert remote("git+file:///srv/acme/").key == remote("git+file://localhost/srv/acme").key == key
+    assert remote("git+file:///srv/acme.git").key != key
+
+
 def test_a_home_folder_is_that_of_its_user() -> None:
     keys = {remote(f"git+ssh://{user}@example.com/~/acme").key for user in ("one", "two")}
     assert len(keys) == 2
@@ -302,6 +310,16 @@ async def test_refs_of_every_form(scene: Scene) -> None:
             found = {ref: (await run.find(f"git+{url}{ref}")).content for ref in expected}
         assert found == {ref: f"git:{commit}" for ref, commit in expected.items()}
         assert scene.server.listings == (1 + 1 if url == acme.url else 0)  # and before the fetch for short ones
+
+
+async def test_a_clone_beside_its_bare_repository(scene: Scene) -> None:
+    one, other = Repository(scene.folder / "acme"), Repository(scene.folder / "acme.git")
+    commits = [each.commit({**PLAIN, "a": text}) for each, text in ((one, "1"), (other, "2"))]
+    async with scene.run() as run:
+        found = [await run.find(f"git+{each.file_url}@main") for each in (one, other)]
+        assert [dist.content for dist in found] == [f"git:{commit}" for commit in commits]
+        assert (await run.files(found[0]))["a"] == "1"
+        assert (await run.files(found[1]))["a"] == "2"
 
 
 async def test_a_run_sees_one_commit_of_a_branch(scene: Scene) -> None:
@@ -587,6 +605,8 @@ async def test_tags_decide_where_versions_may_come_from_them(scene: Scene) -> No
     assert await verdict(f"git+{acme.url}@{commit}") == fresh
     assert scene.server.requests == []
     assert await verdict(offline=True) == fresh
+    assert isinstance(await verdict(f"git+{acme.url}@{commit}", refresh=True), Stale)
+    assert await verdict(f"git+{acme.url}@{commit}", refresh=True, offline=True) == fresh
     stale = await verdict()
     assert isinstance(stale, Stale)
     assert stale.code == "scm-changed"
@@ -682,6 +702,21 @@ async def test_cancelled_in_the_middle_nothing_is_left_and_the_next_run_works(sc
         assert files_below(scene.cache, "scratch", "keep-v0") == []
         scene.server.resume()
         assert set(await run.files(f"git+{acme.url}")) == {"pyproject.toml", "a"}
+
+
+async def test_a_git_that_outlives_a_run_that_was_killed_is_in_nobodys_way(scene: Scene) -> None:
+    acme = scene.server.repository("acme")
+    acme.commit(PLAIN)
+    scene.server.pause()
+    command = [sys.executable, "-m", "felloe", "metadata", f"git+{acme.url}", "--cache-dir", str(scene.cache)]
+    async with await anyio.open_process(command, stdout=None) as killed:
+        await anyio.to_thread.run_sync(scene.server.reached.wait)
+        killed.kill()
+    scene.server.reached.clear()
+    async with scene.run() as run, anyio.create_task_group() as group:
+        group.start_soon(run.files, f"git+{acme.url}")
+        await anyio.to_thread.run_sync(scene.server.reached.wait)
+        scene.server.resume()
 
 
 # Logins
@@ -826,6 +861,45 @@ async def test_submodules_are_checked_out_as_deep_as_they_go(scene: Scene) -> No
     scene.server.fetch_by_commit = False
     shutil.rmtree(scene.cache)
     assert await scene.files(f"git+{acme.url}") == expected
+
+
+@pytest.mark.parametrize("fetch_by_commit", [True, False])
+async def test_a_project_in_a_submodule_has_the_history_and_the_tags_of_that(
+    scene: Scene, *, fetch_by_commit: bool
+) -> None:
+    scene.server.fetch_by_commit = fetch_by_commit
+    library = scene.server.repository("library")
+    library.commit({"packages/a/pyproject.toml": ASKING["pyproject.toml"]})
+    library.tag("v3")
+    commit = library.commit({"a": "1"})
+    acme = scene.server.repository("acme")
+    acme.commit(PLAIN, submodules={"library": (library.url, commit)})
+    acme.tag("v1")
+    text = f"git+{acme.url}#subdirectory=library/packages/a"
+    async with scene.run() as run, run.fetched(text) as fetched:
+        folder = fetched.path / "library" / "packages" / "a"
+        assert git("describe", "--tags", folder=folder) == f"v3-1-g{commit[:7]}"
+        assert str(fetched.scm).startswith(f"v3-1-g{commit}")
+        entry = entry_of(fetched)
+    acme.tag("v2")
+    async with scene.run() as run:
+        assert await run.verdict(await run.find(text), entry) == Fresh()
+
+
+async def test_a_repository_that_a_submodule_links_to_is_left_alone(scene: Scene) -> None:
+    asking = scene.server.repository("asking")
+    asking.commit(ASKING)
+    asking.commit({"a": "2"})
+    foreign = scene.folder / "foreign"
+    git("clone", "--quiet", "--depth=1", asking.file_url, str(foreign), folder=scene.folder)
+    before = files_below(foreign)
+    library = scene.server.repository("library")
+    commit = library.commit({"a": "1"}, links={"link": str(foreign)})
+    acme = scene.server.repository("acme")
+    acme.commit(PLAIN, submodules={"library": (library.url, commit)})
+    async with scene.run() as run, run.fetched(f"git+{acme.url}#subdirectory=library/link") as fetched:
+        assert fetched.scm is None
+    assert files_below(foreign) == before
 
 
 async def test_submodules_are_not_kept(scene: Scene) -> None:

@@ -8,7 +8,6 @@ from typing import Any, cast
 from felloe.plugin import (
     CacheKey,
     Claim,
-    ConfigError,
     Context,
     Dist,
     Entry,
@@ -21,6 +20,7 @@ from felloe.plugin import (
     Url,
     hookimpl,
     key_part,
+    refuse_unknown,
 )
 from felloe_git.remote import CONTENT, SCHEMES, Place, Remote, commit_of
 
@@ -37,11 +37,7 @@ class GitRepository:
     default = True
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        if settings:
-            raise ConfigError(
-                f"source `{name}` has no setting {' or '.join(f'`{key}`' for key in sorted(settings))}",
-                hint="leave them out: sources of the kind `git` have none",
-            )
+        refuse_unknown(name, settings)
         self.name = name
 
     @hookimpl
@@ -89,14 +85,18 @@ class GitRepository:
 
     @hookimpl
     async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
-        """The commit decides, and tags where the project may take its version from them and they have changed."""
+        """The commit decides, and tags where the project may take its version from them and they have changed.
+
+        Where a full commit was named, tags are only looked at when the user wants all to be checked again.
+        """
         if entry.content != dist.content:
             return Stale(code="commit-changed", evidence=f"{entry.content} -> {dist.content}")
-        if entry.scm is None or dist.locator.get("tags") in {None, entry.validators.get("tags")}:
+        listed = await _tags(dist, entry, ctx)
+        if listed in {None, entry.validators.get("tags")}:
             return Fresh(validators=entry.validators)
         from felloe_git.trees import current_state
 
-        scm, validators = await current_state(dist, ctx)
+        scm, validators = await current_state(dist, listed, ctx)
         if scm != entry.scm:
             return Stale(code="scm-changed", evidence=f"{entry.scm} -> {scm}")
         return Fresh(validators=validators)
@@ -107,6 +107,20 @@ class GitRepository:
         from felloe_git.trees import fetched
 
         return await fetched(dist, ctx)
+
+
+async def _tags(dist: Dist, entry: Entry, ctx: Context) -> str | None:
+    """A digest of the tags of now; None where they do not matter, or nobody is asked for them.
+
+    Those of a submodule, whose projects have no digest, were looked at when it was fetched.
+    """
+    if entry.scm is None or "tags" not in entry.validators:
+        return None
+    if "tags" in dist.locator or ctx.newer_than is None:
+        return cast("str | None", dist.locator.get("tags"))
+    from felloe_git.locate import tags_of_now
+
+    return await tags_of_now(Remote.of(dist.locator["url"]), ctx)
 
 
 async def _place_of(remote: Remote, ctx: Context) -> Place:

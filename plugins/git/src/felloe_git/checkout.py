@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from felloe_git.database import Database
+from felloe_git.database import ALL_OF_IT, Database
 from felloe_git.program import Git, cut_off, failure
 
-__all__ = ["check_out", "check_out_submodules", "repository_of", "with_history"]
+__all__ = ["check_out", "check_out_submodules", "complete_submodule", "repository_of", "with_history"]
 
 
 async def repository_of(database: Database, commit: str, folder: Path) -> None:
@@ -51,6 +51,18 @@ async def check_out_submodules(git: Git, folder: Path) -> None:
         raise cut_off(git.remote, "at least one of the submodules")
     if done.returncode:
         raise failure(done, "submodule update", git.remote)
+
+
+async def complete_submodule(git: Git, folder: Path) -> None:
+    """Adds history and tags to the submodule that `folder` lies in. Raises SourceError where they cannot be had."""
+    git = git.for_submodules()
+    is_shallow = (await git.tell("rev-parse", "--is-shallow-repository", cwd=folder)).strip() == "true"
+    origin = (await git.tell("remote", cwd=folder)).split("\n")[0]  # what it is called may be the user's setting
+    refs = [f"+refs/heads/*:refs/remotes/{origin}/*", "+refs/tags/*:refs/tags/*"]
+    depth = [ALL_OF_IT] if is_shallow else []
+    done = await git.run("fetch", "--quiet", "--no-tags", *depth, origin, *refs, cwd=folder)
+    if done.returncode:
+        raise failure(done, "fetch", git.remote)
 
 
 def _share_objects(database: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TypeVar
 
 from attrs import frozen
@@ -119,16 +120,26 @@ async def using(folder: Path, git: Git, fn: Callable[[Database], Awaitable[T]]) 
         except FelloeError:
             if await database.is_sound():
                 raise
-    anew = folder / "new.git"
-    _remove(anew)
+    anew = _empty_folder(folder)
     try:
         await git.tell("init", "--quiet", "--bare", "--object-format=sha1", str(anew))
         value = await fn(Database(anew, git))
-        _remove(database.path)
-        anew.rename(database.path)
+        _replace(database.path, anew)
     finally:
         _remove(anew)
     return value
+
+
+def _empty_folder(place: Path) -> Path:
+    """One that nobody knows: a git that outlives a run that was killed still works in the last one."""
+    for left in place.glob("new*"):
+        _remove(left)
+    return Path(mkdtemp(prefix="new", dir=place))
+
+
+def _replace(old: Path, new: Path) -> None:
+    _remove(old)
+    new.rename(old)
 
 
 async def _sweeping(database: Database, fn: Callable[[Database], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ from felloe_git.program import Git, cut_off, failure, git_for
 from felloe_git.refs import Listing, may_be_commit
 from felloe_git.remote import Place, Remote, is_commit
 
-__all__ = ["locate"]
+__all__ = ["locate", "tags_of_now"]
 
 
 async def locate(remote: Remote, ctx: Context) -> Place:
@@ -21,11 +21,21 @@ async def locate(remote: Remote, ctx: Context) -> Place:
     git = await git_for(remote, ctx)
     if git.is_cut_off:
         return await _remembered(git)
-    listing: Listing = await ctx.once(f"refs {remote.key}", lambda: _listed(git))
+    listing = await _listing(git)
     ref = listing.resolve(remote.ref or "HEAD", str(remote))
     commit = listing.commit(ref) if ref else await _commit_by_short(git)
     _remember(git, cast(str, commit))
     return Place(commit=cast(str, commit), ref=ref, tags=listing.tags())
+
+
+async def tags_of_now(remote: Remote, ctx: Context) -> str | None:
+    """A digest of all tags, listed once a run; None where the repository may not be asked."""
+    git = await git_for(remote, ctx)
+    return None if git.is_cut_off else (await _listing(git)).tags()
+
+
+async def _listing(git: Git) -> Listing:
+    return cast(Listing, await git.ctx.once(f"refs {git.remote.key}", lambda: _listed(git)))
 
 
 async def _listed(git: Git) -> Listing:

@@ -56,11 +56,11 @@ class Remote:
         """Raises RequirementError for a URL that has a query, and for what is no ref."""
         path, at, ref = url.path.rpartition("@") if "@" in url.path else (url.path, "", "")
         place = _plain(url, path)
-        end = _without_suffix(place.path)
+        end = place.path.rstrip("/")
         return cls(
             address=_with_user(place, url) if place.scheme == "ssh" else place.reveal(),
             key=_identity(place, end, url).digest(),
-            name=_name(end) or place.host or "repository",
+            name=_name(_without_suffix(end)) or place.host or "repository",
             ref=_checked_ref(unquote(ref), url) if at else None,
             login=_checked_login(url) if place.scheme in {"http", "https"} else None,
         )
@@ -114,12 +114,16 @@ def _plain(url: Url, path: str) -> Url:
 
 
 def _without_suffix(path: str) -> str:
-    return path.rstrip("/").removesuffix(".git").rstrip("/")
+    return path.removesuffix(".git").rstrip("/")
 
 
 def _identity(place: Url, end: str, url: Url) -> Url:
-    """What tells repositories apart. A home folder (`/~/`) belongs to a user; nothing else does."""
+    """What tells repositories apart. A home folder (`/~/`) belongs to a user; nothing else does.
+
+    To a host `acme` and `acme.git` are one. On this machine they may be a clone, and a bare repository beside it.
+    """
     address = place.reveal()
+    end = end if place.scheme == "file" else _without_suffix(end)
     if place.scheme == "ssh" and place.path.startswith("/~/"):
         return Url(f"{_with_user(place, url)}".removesuffix(place.path) + f"/~{_user(url)}{end[2:]}")
     return Url(address.removesuffix(place.path) + end)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from felloe.plugin import Context, Dist, Fetched, asks_scm, scm_state
-from felloe_git.checkout import check_out, check_out_submodules, repository_of, with_history
+from felloe_git.checkout import check_out, check_out_submodules, complete_submodule, repository_of, with_history
 from felloe_git.database import Database, using
 from felloe_git.program import Git, git_for
 from felloe_git.remote import Remote, commit_of
@@ -23,19 +24,20 @@ async def fetched(dist: Dist, ctx: Context) -> Fetched:
     async with ctx.keep(git.remote.key) as kept:
         validators = await using(kept, git, lambda database: _checked_out(database, dist, folder))
     await check_out_submodules(git, folder)
-    scm = await scm_state(folder, ctx) if validators else None
+    project = await _project_that_asks(git, folder, dist, has_history=bool(validators))
+    scm = await scm_state(project, ctx) if project else None
     return Fetched(path=folder, content=dist.content, scm=scm, validators=validators)
 
 
-async def current_state(dist: Dist, ctx: Context) -> tuple[str | None, Validators]:
-    """What version tools would learn by the tags of now, and new validators."""
+async def current_state(dist: Dist, listed: str | None, ctx: Context) -> tuple[str | None, Validators]:
+    """What version tools would learn by the tags of now, of which `listed` is the digest, and new validators."""
     git, folder = await _site(dist, ctx)
 
     async def learn(database: Database) -> Validators:
         shutil.rmtree(folder, ignore_errors=True)
         await database.obtain(commit_of(dist), dist.locator.get("ref"))
         await repository_of(database, commit_of(dist), folder)
-        return await _add_history(database, dist, folder)
+        return await _add_history(database, dist, listed, folder)
 
     async with ctx.keep(git.remote.key) as kept:
         validators = await using(kept, git, learn)
@@ -53,12 +55,30 @@ async def _checked_out(database: Database, dist: Dist, folder: Path) -> Validato
     await database.obtain(commit_of(dist), dist.locator.get("ref"))
     await repository_of(database, commit_of(dist), folder)
     await check_out(database.git, commit_of(dist), folder)
-    return await _add_history(database, dist, folder) if asks_scm(folder / (dist.subdirectory or "")) else {}
+    if not asks_scm(folder / (dist.subdirectory or "")):
+        return {}
+    return await _add_history(database, dist, dist.locator.get("tags"), folder)
 
 
-async def _add_history(database: Database, dist: Dist, folder: Path) -> Validators:
+async def _project_that_asks(git: Git, folder: Path, dist: Dist, *, has_history: bool) -> Path | None:
+    """The folder of a project that may ask version control. One in a submodule was not there before that was."""
+    if has_history:
+        return folder
+    project = folder / (dist.subdirectory or "")
+    if not _is_inside(project, folder) or not asks_scm(project):
+        return None
+    await complete_submodule(git, project)
+    return project
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether no link leads out: there may be a repository of the user's."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+async def _add_history(database: Database, dist: Dist, listed: str | None, folder: Path) -> Validators:
     """With all tags. Nobody is asked where these are as they were listed, or no list was needed."""
-    commit, listed = commit_of(dist), dist.locator.get("tags")
+    commit = commit_of(dist)
     if not (await database.has_whole(commit) and listed in {None, await database.tags_digest()}):
         await database.obtain_whole(commit, dist.locator.get("ref"))
     await with_history(database, folder)
