@@ -33,6 +33,7 @@ def reached(index: IndexServer) -> Iterator[threading.Event]:
     [
         pytest.param(signal.SIGINT, 130, ["interrupted"], id="Ctrl-C"),
         pytest.param(signal.SIGTERM, 143, [], id="SIGTERM"),
+        pytest.param(signal.SIGHUP, 129, [], id="SIGHUP"),
     ],
 )
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.program import Program
+from tests.fixtures.projects import project_tree
 
 ACME = "acme-2.0-py3-none-any.whl"
 GAMMA = "gamma-1.0-py3-none-any.whl"
@@ -91,3 +92,13 @@ def test_a_folder_that_cannot_be_one(felloe: Program) -> None:
     assert "cannot be written" in at_a_folder.err
     assert "\n  hint: " in at_a_folder.err
     assert [*(felloe.cwd / "out").iterdir()] == [felloe.cwd / "out" / ACME]
+
+
+def test_two_wheels_of_one_name_do_not_take_each_others_place(felloe: Program) -> None:
+    for number in "12":
+        project_tree(felloe.cwd / number, "acme", requires_dist=f"['needed=={number}']")
+
+    first, second = felloe("wheel", "./1", "./2", "./1", "-o", "out", "--json", code=1).results[:2]
+
+    assert second["error"]["code"] == "output"
+    assert hashlib.sha256((felloe.cwd / first["path"]).read_bytes()).hexdigest() == first["sha256"]

@@ -166,6 +166,18 @@ async def test_a_damaged_record_is_no_failure(scene: Scene, damage: str) -> None
     assert "it failed" not in str(await scene.failing())
 
 
+async def test_it_is_told_of_what_was_asked_for(scene: Scene) -> None:
+    """The same bytes by another way failed for the same reason."""
+    scene.add(code=BROKEN)
+    await scene.failing()
+    with IndexServer() as other:
+        other.add(scene.folder / "acme-1.0.tar.gz")
+        config = config_of(scene.folder / "cache", scene.index, other, pins={"acme": "two"})
+        async with Database(config, sources=own_sources()) as database:
+            with pytest.raises(BuildError, match=r"of source `two` cannot be built: .*it failed"):
+                await database.wheel("acme")
+
+
 async def test_where_the_log_is_gone_the_rest_is_told(scene: Scene) -> None:
     scene.add(code=BROKEN)
     Path((await scene.failing()).payload["log"]).unlink()

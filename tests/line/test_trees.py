@@ -241,6 +241,17 @@ async def test_names_that_disagree_are_an_error_also_when_warm(scene: Scene) -> 
             await scene.metadata("other @ " + scene.upstream.as_uri())
 
 
+@pytest.mark.parametrize("ask", ["metadata", "wheel"])
+async def test_constraints_hold_for_what_is_named_late(scene: Scene, ask: str) -> None:
+    forbidden = Policy(constraints=("acme<1", "other"))
+    for _ in range(2):
+        with pytest.raises(NoMatchError, match=r"is acme 1\.0, which the constraint `acme<1` does not allow"):
+            await getattr(scene, ask)("./acme", policy=forbidden)
+    with pytest.raises(NoMatchError):
+        await getattr(scene, ask)(f"acme @ {scene.upstream.as_uri()}", policy=forbidden)
+    await getattr(scene, ask)("./acme", policy=Policy(constraints=("acme>=1",)))
+
+
 async def test_a_hash_is_refused(scene: Scene) -> None:
     text = "acme @ " + scene.upstream.as_uri() + "#sha256=" + "0" * 64
     with pytest.raises(NoMatchError, match="a tree, which has no hash"):

@@ -305,9 +305,10 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "a link leads elsewhere": lambda p: ((p / "here").unlink(), (p / "here").symlink_to("src")),
     "a link is gone": lambda project: (project / "here").unlink(),
     "a build folder": add("build/lib/x.py"),
-    "a dist folder": add("dist/x.whl"),
     "an egg-info": add("acme.egg-info/PKG-INFO"),
     "a hidden file": add(".hidden"),
+    "a folder `dist` with more than products": lambda p: write(p, {"dist/acme.whl": "", "dist/acme.py": ""}),
+    "a folder `dist` below": add("src/dist/acme.whl"),
     "a tag that is none": add("tagged/CACHEDIR.TAG", "Signature: other"),
 }
 
@@ -336,6 +337,7 @@ SAME: dict[str, Callable[[Path], Any]] = {
     "mercurial": add(".hg/store"),
     "subversion": add("src/.svn/entries"),
     "a virtual environment": lambda p: write(p, {"any/pyvenv.cfg": "", "any/bin/python": ""}),
+    "what was built": lambda p: write(p, {"dist/acme-1.0-py3-none-any.whl": "1", "dist/acme-1.0.tar.gz": "2"}),
     "a cache": lambda p: write(p, {"src/any/CACHEDIR.TAG": SIGNATURE, "src/any/deep/file": ""}),
     "a virtual environment elsewhere": lambda p: (
         write(p.parent, {"venv/pyvenv.cfg": ""}),

@@ -31,7 +31,7 @@ from felloe.progress import Event
 from felloe.record import Record, based_on
 from felloe.request import parse_request
 from felloe.routing import Claimed, Route, route
-from felloe.select import select
+from felloe.select import check_constraints, select
 from felloe.values import (
     Answer,
     Dist,
@@ -294,7 +294,7 @@ class Line:
         known = await self._known(at, record)
         if known is None or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, known.rung)):
             return None
-        _check_identity(at, known.metadata)
+        self._check_identity(at, known.metadata)
         return known
 
     async def _known(self, at: Place, record: Record) -> Known | None:
@@ -309,7 +309,7 @@ class Line:
             return None
         build = self._parts.builds.known(await self._asked(at, goal), record)
         if build is not None:
-            _check_identity(at, build.metadata)
+            self._check_identity(at, build.metadata)
         return build
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
@@ -330,7 +330,7 @@ class Line:
         """The record with a build that serves, the build, and whether it was done just now."""
         asked = evolve(await self._asked(at, goal), may_build=may_build)
         if brought.record.static is not None:  # no code of a mislabelled project is run
-            _check_identity(at, brought.record.static)
+            self._check_identity(at, brought.record.static)
 
         async def offer(job: BuildJob) -> Path | None:
             fetched = await dispatch.build(at.source, at.dist, job.interpreter, job.settings, at.ctx)
@@ -338,7 +338,7 @@ class Line:
 
         material = Material(path=brought.path, editable_root=brought.editable_root)
         build, is_new = await self._parts.builds.get(asked, brought.record, material, self, offer)
-        _check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
+        self._check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
         if not self._parts.builds.are_kept:
             return brought.record, build, is_new
         kind, entry = at.source.kind.name, brought.record.entry
@@ -355,6 +355,16 @@ class Line:
             newer_than=at.ctx.newer_than,
             stack=at.stack,
         )
+
+    def _check_identity(self, at: Place, metadata: Metadata) -> None:
+        """Raises MetadataError where `metadata` are of something else, NoMatchError where a constraint forbids them.
+
+        What has a name and a version was compared with the constraints when it was selected.
+        """
+        check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
+        policy = self._parts.config.policy
+        if policy.constraints and not at.stack and None in {at.dist.name, at.dist.version}:
+            check_constraints(metadata, at.request, self._parts.interpreter(), policy, at.what)
 
     async def _wheel_of(self, build: Build) -> Path | None:
         return await self._parts.archives.verified(build.sha256 or "", build.wheel or "")
@@ -377,11 +387,6 @@ class Line:
 def may_cut_short(at: Place, fetched: Fetched | None) -> bool:
     """Not under hash rules, which only whole bytes satisfy."""
     return at.dist.kind == "wheel" and not at.request.hashes and fetched is None
-
-
-def _check_identity(at: Place, metadata: Metadata) -> None:
-    """Raises MetadataError where `metadata` are not of what was asked for."""
-    check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
 
 
 def _known_wheel(record: Record, dist: Dist) -> tuple[Metadata, Rung]:

@@ -330,7 +330,7 @@ class Explaining(Line):
             return
         for failure in self._history.failures(job.build):
             if failure.is_of(job):
-                error = failure.error(self._history.log(job.build, failure.log), self._parts.clock())
+                error = failure.error(job, self._history.log(job.build, failure.log), self._parts.clock())
                 self._note(failure=error)
                 raise error
 

@@ -15,21 +15,21 @@ from math import inf
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from felloe.errors import NoMatchError, RequirementError
 from felloe.request import matches_environment, parse_pep508, redacted
-from felloe.values import Dist, DistKind, Interpreter, Request
+from felloe.values import Dist, DistKind, Interpreter, Metadata, Request
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from felloe.config import Policy
 
-__all__ = ["ranked", "select"]
+__all__ = ["check_constraints", "ranked", "select"]
 
 ALL = ":all:"
 LATEST = 3  # versions, or needs of a Python, that a message lists
@@ -64,6 +64,19 @@ def select(dists: Sequence[Dist], request: Request, interpreter: Interpreter, po
 def ranked(dists: Sequence[Dist], request: Request, interpreter: Interpreter, policy: Policy) -> list[Dist]:
     """All that would do, in the order of `select`; empty where that raises NoMatchError."""
     return list(_acceptable(dists, _terms(request, interpreter, policy)))
+
+
+def check_constraints(
+    metadata: Metadata, request: Request, interpreter: Interpreter, policy: Policy, what: str
+) -> None:
+    """Compares what was named, or got its version, after it was selected. Raises NoMatchError, RequirementError."""
+    named = evolve(request, name=canonicalize_name(metadata.name))
+    for text, allowed in _applying(named, interpreter, policy).items():
+        if not allowed.contains(metadata.version, prereleases=True):
+            raise NoMatchError(
+                f"{what} is {metadata.name} {metadata.version}, which the constraint `{text}` does not allow",
+                hint="change the constraint or the requirement",
+            )
 
 
 def _acceptable(dists: Sequence[Dist], terms: _Terms) -> Iterator[Dist]:

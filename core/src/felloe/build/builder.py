@@ -230,7 +230,7 @@ class Builder:
                 wheels = await supply((*site.system.requires, *failure.besides))
                 if _digests(wheels) == failure.requirements:
                     log = self.workshop.history.log(job.build, failure.log)
-                    raise failure.error(log, self.workshop.clock())
+                    raise failure.error(job, log, self.workshop.clock())
 
     async def _remember_failure(
         self, job: BuildJob, equipped: _Equipped, besides: Sequence[str], error: BuildError

@@ -40,6 +40,7 @@ class Failure:
     fingerprint: Fingerprint
     goal: Goal
     cause: Cause
+    what: str
     code: str
     message: str
     hint: str = ""
@@ -74,6 +75,7 @@ class Failure:
             "fingerprint": self.fingerprint.to_json(),
             "goal": self.goal,
             "cause": self.cause,
+            "what": self.what,
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
@@ -90,15 +92,16 @@ class Failure:
         same = (self.build, self.fingerprint, self.goal) == (job.build, job.fingerprint, job.goal)
         return same and (job.newer_than is None or _seconds(self.failed) >= job.newer_than)
 
-    def error(self, log: Path | None, now: float) -> BuildError:
-        """The original error, with its age at the instant `now`."""
+    def error(self, job: BuildJob, log: Path | None, now: float) -> BuildError:
+        """The original error, as one of `job`, which may be of the same bytes found elsewhere; `now` tells its age."""
+        age = _age(now - _seconds(self.failed))
         payload = {"hook": self.hook, "tail": list(self.tail), "cause": self.cause, "failed": self.failed}
-        message = f"{self.message} (it failed {_age(now - _seconds(self.failed))}, and is not built again as it was)"
+        message = f"{self.message.replace(self.what, job.what)} (it failed {age}, and is not built again as it was)"
         hint = f"{self.hint}; {RETRY}" if self.hint else RETRY
         return naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
 
 
-TEXTS = ("build", "code", "message", "hint", "hook", "failed", "log")
+TEXTS = ("build", "what", "code", "message", "hint", "hook", "failed", "log")
 FINGERPRINT = ("settings", "interpreter", "toolchain")
 
 
@@ -110,6 +113,7 @@ def failure_of(error: BuildError, job: BuildJob, **known: Any) -> Failure:
         fingerprint=job.fingerprint,
         goal=job.goal,
         cause=payload.get("cause", "project"),
+        what=job.what,
         code=error.code,
         message=payload.get("reason", error.message),
         hint=error.hint,

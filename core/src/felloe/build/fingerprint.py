@@ -40,6 +40,11 @@ TOOLCHAIN = frozenset(
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
 LONGEST_SHOWN = 1000  # characters of an input
 MAY_BE_SECRET = re.compile("token|secret|passw|credential|api.?key|private.?key|auth", re.IGNORECASE)
+# What backends and the tools that make versions read: it may change any wheel, and metadata too.
+BACKENDS_PREFIXES = (
+    "FLIT_", "HATCH_BUILD_", "MATURIN_", "PBR_", "PDM_BUILD_", "POETRY_DYNAMIC_VERSIONING_", "SETUPTOOLS_",
+    "VCS_VERSIONING_", "VERSIONINGIT_",
+)  # fmt: skip
 TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
 
 
@@ -72,6 +77,8 @@ class Inputs:
     def tables(self) -> dict[str, dict[str, Json]]:
         """What each of the three digests is made of."""
         settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
+        if variables := {name: value for name, value in self.environ.items() if name.startswith(BACKENDS_PREFIXES)}:
+            settings["variables"] = variables
         interpreter = self.interpreter
         return {
             "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
@@ -92,6 +99,7 @@ class Inputs:
             **{f"interpreter.{name}": value for name, value in tables["interpreter"]["markers"].items()},
             "interpreter.tag": tables["interpreter"]["tag"],
             **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
+            **{f"backend.{name}": value for name, value in tables["settings"].get("variables", {}).items()},
         }
         there = {name: value for name, value in sorted(named.items()) if value is not None and value != ""}
         return {name: _shown(name, value) for name, value in there.items()}

@@ -149,7 +149,7 @@ def read_build_system(source: Path, what: str) -> BuildSystem:
         if not any(_is_file(source / name) for name in ("setup.py", "setup.cfg")):
             raise BuildError(
                 f"{what} holds no project: there is no pyproject.toml, setup.py or setup.cfg",
-                hint="choose another version or file",
+                hint="correct the path or subdirectory, or choose another version",
                 code="no-project",
             )
         return BuildSystem()

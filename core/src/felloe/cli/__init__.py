@@ -55,9 +55,10 @@ def felloe() -> None:
 def main() -> NoReturn:
     """Runs the command line. Exits with 0 (all good), 1 (something failed), 2 (wrong usage), 130 (interrupted).
 
-    SIGTERM unwinds like Ctrl-C, so that nothing is left behind, and exits with 143.
+    SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing is left behind, and exit with 143 and 129.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         code = felloe.main(standalone_mode=False) or 0  # the code of click's Exit, None where there was none
     except click.UsageError as error:

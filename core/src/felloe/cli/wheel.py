@@ -28,7 +28,8 @@ def command(requirements: tuple[str, ...], as_json: bool, output: Path, **option
     """A wheel of each REQUIREMENT, fetched or found in the cache; its sha256 is checked."""
     with open_session(options, requirements) as session:
         outcomes = session.answers(session.database.wheels)
-        answers = [(asked, _put(outcome, output)) for asked, outcome in outcomes]
+        put: dict[str, str] = {}
+        answers = [(asked, _put(outcome, output, put)) for asked, outcome in outcomes]
     if as_json:
         print_json(results=[result_object(asked.text, outcome) for asked, outcome in answers])
     for asked, outcome in () if as_json else answers:
@@ -40,11 +41,18 @@ def command(requirements: tuple[str, ...], as_json: bool, output: Path, **option
         raise click.exceptions.Exit(1)
 
 
-def _put(outcome: Outcome, folder: Path) -> Outcome:
-    """The outcome with its wheel copied into `folder`, whole or not at all."""
+def _put(outcome: Outcome, folder: Path, put: dict[str, str]) -> Outcome:
+    """The outcome with its wheel copied into `folder`, whole or not at all.
+
+    `put` is what was before, file name to sha256: no wheel takes the place of another one.
+    """
     if outcome.error is not None:
         return outcome
     wheel: Wheel = outcome.value
+    if put.setdefault(wheel.filename, wheel.sha256) != wheel.sha256:
+        reason = f"another wheel of the name `{wheel.filename}` was put into `{folder}` just before"
+        hint = "ask for them one by one, each with a folder of its own (-o)"
+        return Outcome(item=outcome.item, error=CacheError(reason, code="output", hint=hint))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".felloe-", dir=folder) as temporary:

@@ -14,9 +14,11 @@ from felloe_path.reading import GONE, Check, is_program, opened, shown, special,
 
 __all__ = ["LEFT_OUT", "Item", "Listing", "listing_of", "stamp_of"]
 
-# What no build needs and what changes by itself. A folder called `build` or `dist` may be a package, so it stays.
+# What no build needs and what changes by itself. A folder called `build` may be a package, so it stays.
 LEFT_OUT = frozenset({".git", ".hg", ".svn", "__pycache__"})
 WRITTEN_IN_PLACE = ".egg-info"  # the end of what setuptools calls the folders that its editable builds leave there
+PRODUCTS = "dist"  # where all tools put what they build; the next build would be of something else for that
+PRODUCT_SUFFIXES = (".whl", ".tar.gz")
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 CACHE_TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/
 CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
@@ -109,7 +111,8 @@ class _Walk:
                 raise vanished(folder.source) from error
             return
         if folder.path:
-            if _is_left_out(entries) or (self._editable and folder.path.endswith(WRITTEN_IN_PLACE)):
+            written = self._editable and folder.path.endswith(WRITTEN_IN_PLACE)
+            if written or _is_left_out(entries) or (folder.path == PRODUCTS and _are_products(entries)):
                 self.left_out.append(folder.path)
                 return
             self.items.append(Item(folder.path, "folder", folder.source))
@@ -174,6 +177,11 @@ def _is_left_out(entries: Sequence[os.DirEntry[str]]) -> bool:
         return True
     tag = by_name.get(CACHE_TAG)
     return tag is not None and tag.is_file(follow_symlinks=False) and _is_signed(tag.path)
+
+
+def _are_products(entries: Sequence[os.DirEntry[str]]) -> bool:
+    """Nothing but wheels and sdists; a package of that name has other files."""
+    return all(entry.name.endswith(PRODUCT_SUFFIXES) and entry.is_file(follow_symlinks=False) for entry in entries)
 
 
 def _is_signed(tag: str) -> bool:
