@@ -12,42 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import evolve, frozen
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from felloe.build.declared import declared_values
 from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
 from felloe.build.plan import BuildJob, Goal, Stack, build_id, build_source
 from felloe.build.record import Build, builds_in
+from felloe.build_requirements import BuildRequirements, Finding
 from felloe.build_rules import line_to_allow
 from felloe.config import Building, Policy
-from felloe.errors import BuildError, BuildNeededError, FelloeError
+from felloe.errors import BuildNeededError
 from felloe.flights import Flights
 from felloe.metadata import proves
 from felloe.override import Override
 from felloe.progress import Event
 from felloe.record import Record
 from felloe.stepping import work
-from felloe.values import Dist, Interpreter, Json, Metadata, Request, Wheel
+from felloe.values import Dist, Interpreter, Json, Metadata
 
 if TYPE_CHECKING:
     from felloe.build.builder import Builder
-    from felloe.resolution.remembered import Remembered
 
-__all__ = ["Asked", "Done", "Material", "Offer", "Requirements", "SdistBuilds"]
+__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds"]
 
 ALL = ":all:"
 RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
-
-
-class Requirements(Protocol):
-    """The line, as builds use it for what they require; `stack` are the builds that wait for it."""
-
-    async def find(self, item: Request) -> Sequence[Dist]: ...
-
-    async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata: ...
-
-    async def wheel_for(self, dist: Dist, stack: Stack) -> Wheel: ...
 
 
 class Offer(Protocol):
@@ -103,8 +92,7 @@ class SdistBuilds:
         overrides: Sequence[Override] = (),
     ) -> None:
         self._building = building
-        self._varying = building.inputs.keys() | {each.name for each in overrides}
-        self._policy = _policy_for_requirements(policy, building)
+        self._requirements = BuildRequirements(building, policy, overrides)
         self._make_builder = make_builder
         self._builder: Builder | None = None
         self._flights = Flights()
@@ -120,26 +108,26 @@ class SdistBuilds:
 
     def among(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         """The best of `builds` (newest first) that serves, as by `known`."""
-        return self._serving(builds, _named(asked, record), record)
+        return self._serving(builds, _named(asked, record, builds), record)
 
-    def job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
-        """What would be built, were there no build that serves."""
-        return self._job(_named(asked, record), record, material)
+    def job(self, asked: Asked, record: Record, material: Material, builds: Sequence[Build] = ()) -> BuildJob:
+        """What would be built, were there no build that serves; `builds` are those that were done of the same bytes."""
+        return self._job(_named(asked, record, builds), record, material)
 
     def refuse_forbidden(self, asked: Asked, record: Record) -> None:
         """Raises BuildNeededError where it may not be built."""
         self._refuse_forbidden(_named(asked, record), record)
 
-    async def get(self, asked: Asked, record: Record, material: Material, line: Requirements, offer: Offer) -> Done:
+    async def get(self, asked: Asked, record: Record, material: Material, line: Finding, offer: Offer) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
 
         Before it is built here, its source may offer a wheel. Raises BuildError, BuildNeededError where it may not be
         built, and what its requirements raise.
         """
         await work()
-        asked = _named(asked, record)
         builder = self._made_builder()
         builds = builder.builds(_build_id(asked, record))
+        asked = _named(asked, record, builds)
         before = self._serving(builds, asked, record)
         if before is not None and await builder.is_whole(before):
             return Done(before, is_new=False)
@@ -150,7 +138,9 @@ class SdistBuilds:
         async def build() -> Build:
             if (wheel := await offer(job)) is not None:
                 return await builder.take(job, wheel)
-            return await builder.build(job, lambda requirements: self._wheels(requirements, job, line))
+            return await builder.build(
+                job, lambda required: self._requirements.wheels(required, job, line, builder.workshop)
+            )
 
         # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
         key = (job.build, job.fingerprint, job.goal, job.may_build)
@@ -263,102 +253,18 @@ class SdistBuilds:
             self._builder = self._make_builder()
         return self._builder
 
-    async def _wheels(self, requirements: Sequence[str], job: BuildJob, line: Requirements) -> Sequence[Wheel]:
-        """Wheels that fulfil the requirements and each other's, in the order of their names."""
-        import anyio
 
-        stack = (*job.stack, job.frame)
-        dists = await self._resolved(requirements, job, _Lookup(line, stack))
-        wheels: dict[str, Wheel] = {}
+def _named(asked: Asked, record: Record, builds: Sequence[Build] = ()) -> Asked:
+    """With the project's name, where the request, the sdist or a build of before tells it.
 
-        async def bring(dist: Dist) -> None:
-            wheels[dist.filename] = await _blaming(job, dist, line.wheel_for(dist, stack))
-
-        try:
-            async with anyio.create_task_group() as group:
-                for dist in dists:
-                    group.start_soon(bring, dist)
-        except* FelloeError as errors:
-            raise _first(errors) from None
-        return [wheels[dist.filename] for dist in dists]
-
-    async def _resolved(self, requirements: Sequence[str], job: BuildJob, lookup: _Lookup) -> Sequence[Dist]:
-        """As remembered, where the files are still listed as they were; else resolved now.
-
-        Nothing is remembered of names whose metadata may be others although the files are the same.
-        """
-        from felloe.resolution.remembered import resolution_key
-        from felloe.resolution.resolve import resolve
-
-        workshop = self._made_builder().workshop
-        settings = self._building.config_settings_package
-        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources, settings)
-        remembered = workshop.resolutions.recall(key)
-        if remembered and self._varying.isdisjoint(remembered.listings):
-            again = await _found_again(remembered, lookup)
-            if again is not None:
-                return again
-        dists = await resolve(
-            requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
-        )
-        if lookup.is_repeatable and self._varying.isdisjoint(lookup.listings):
-            workshop.resolutions.remember(key, lookup.listings, dists)
-        return dists
-
-
-async def _found_again(remembered: Remembered, lookup: _Lookup) -> Sequence[Dist] | None:
-    """None where anything is not listed as it was: resolving again tells what is right, or what is wrong."""
-    from felloe.resolution.remembered import listing_digest
-
-    files: dict[tuple[str, str], Dist] = {}
-    for name, digest in remembered.listings.items():
-        try:
-            listed = await lookup.find(Request(text=name, name=name, specifier=SpecifierSet(), origin="build"))
-        except FelloeError:
-            return None
-        if listing_digest(listed) != digest:
-            return None
-        files |= {(name, dist.filename): dist for dist in listed}
-    return [files[pin] for pin in remembered.chosen] if files.keys() >= set(remembered.chosen) else None
-
-
-class _Lookup:
-    """Implements `felloe.resolution.resolve.Lookup` by the line.
-
-    `listings` are what was found by name. `is_repeatable` says that these are all that was looked up: nothing was
-    missing, and no direct reference was followed, whose name must not be looked up anywhere else.
+    `builds` are those of the same bytes, found wherever these were: no name is in the record yet.
     """
-
-    def __init__(self, line: Requirements, stack: Stack) -> None:
-        self._line = line
-        self._stack = stack
-        self.listings: dict[str, Sequence[Dist]] = {}
-        self.is_repeatable = True
-
-    async def find(self, request: Request) -> Sequence[Dist]:
-        try:
-            found = await self._line.find(request)
-        except FelloeError:
-            self.is_repeatable = False
-            raise
-        if request.name and request.url is None and request.path is None:
-            self.listings[request.name] = found
-        else:
-            self.is_repeatable = False
-        return found
-
-    async def metadata(self, dist: Dist) -> Metadata:
-        return await self._line.metadata_for(dist, self._stack)
-
-
-def _named(asked: Asked, record: Record) -> Asked:
-    """With the project's name, where the request, the sdist or a build of before tells it."""
     if asked.name is not None:
         return asked
     static = [record.static.name] if record.static else []
     written = next((name for name in [asked.dist.name, *static] if name), None)
     if written is None:
-        written = next((build.metadata.name for build in builds_in(record)), None)
+        written = next((build.metadata.name for build in (*builds_in(record), *builds)), None)
     return asked if written is None else evolve(asked, name=canonicalize_name(written))
 
 
@@ -386,35 +292,3 @@ def _changes(old: Metadata, new: Metadata) -> list[str]:
 
 def _build_id(asked: Asked, record: Record) -> str:
     return build_id(asked.dist, record.entry.content or "", record.entry.scm)
-
-
-def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
-    """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
-    return evolve(
-        policy,
-        constraints=building.build_constraints,
-        no_binary=policy.no_binary - {ALL},
-        only_binary=policy.only_binary - {ALL},
-        require_hashes=False,
-        prereleases=None,
-    )
-
-
-async def _blaming(job: BuildJob, dist: Dist, wheel: Awaitable[Wheel]) -> Wheel:
-    try:
-        return await wheel
-    except FelloeError as error:
-        if error.code == "build-cycle":
-            raise
-        raise BuildError(
-            f"{job.what} needs `{dist.filename}` to be built: {error.message}",
-            hint=error.hint,
-            code=error.code,
-            **error.payload,
-        ) from error
-
-
-def _first(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
-    """One of them says enough; a group may be of groups."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

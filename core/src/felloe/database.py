@@ -128,7 +128,7 @@ class Line:
         """A wheel whose sha256 was checked, built where there is none. Raises as `metadata` does."""
         return await self._wheel(item, ())
 
-    # -- what builds require, by the same line (`felloe.building.Requirements`)
+    # -- what builds require, by the same line (`felloe.build_requirements.Finding`)
 
     async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata:
         """Of something that the builds in `stack` wait for."""

@@ -1,0 +1,166 @@
+"""What builds require: resolved, or as it was resolved before, and brought as wheels by the line itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import evolve
+from packaging.specifiers import SpecifierSet
+
+from felloe.build.plan import BuildJob, Stack
+from felloe.config import Building, Policy
+from felloe.errors import BuildError, FelloeError
+from felloe.override import Override
+from felloe.values import Dist, Metadata, Request, Wheel
+
+if TYPE_CHECKING:
+    from felloe.build.builder import Workshop
+    from felloe.resolution.remembered import Remembered
+
+__all__ = ["BuildRequirements", "Finding"]
+
+ALL = ":all:"
+
+
+class Finding(Protocol):
+    """The line, as builds use it for what they require; `stack` are the builds that wait for it."""
+
+    async def find(self, item: Request) -> Sequence[Dist]: ...
+
+    async def metadata_for(self, dist: Dist, stack: Stack) -> Metadata: ...
+
+    async def wheel_for(self, dist: Dist, stack: Stack) -> Wheel: ...
+
+
+class BuildRequirements:
+    """The requirements of the builds of one Database. `overrides` are those of their metadata."""
+
+    def __init__(self, building: Building, policy: Policy, overrides: Sequence[Override] = ()) -> None:
+        self._settings = building.config_settings_package
+        self._varying = building.inputs.keys() | {each.name for each in overrides}
+        self._policy = _policy_for_requirements(policy, building)
+
+    async def wheels(
+        self, requirements: Sequence[str], job: BuildJob, line: Finding, workshop: Workshop
+    ) -> Sequence[Wheel]:
+        """Wheels that fulfil the requirements and each other's, in the order of their names.
+
+        Raises BuildError and what resolving raises.
+        """
+        import anyio
+
+        stack = (*job.stack, job.frame)
+        dists = await self._resolved(requirements, job, _Lookup(line, stack), workshop)
+        wheels: dict[str, Wheel] = {}
+
+        async def bring(dist: Dist) -> None:
+            wheels[dist.filename] = await _blaming(job, dist, line.wheel_for(dist, stack))
+
+        try:
+            async with anyio.create_task_group() as group:
+                for dist in dists:
+                    group.start_soon(bring, dist)
+        except* FelloeError as errors:
+            raise _first(errors) from None
+        return [wheels[dist.filename] for dist in dists]
+
+    async def _resolved(
+        self, requirements: Sequence[str], job: BuildJob, lookup: _Lookup, workshop: Workshop
+    ) -> Sequence[Dist]:
+        """As remembered, where the files are still listed as they were; else resolved now.
+
+        Nothing is remembered of names whose metadata may be others although the files are the same.
+        """
+        from felloe.resolution.remembered import resolution_key
+        from felloe.resolution.resolve import resolve
+
+        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources, self._settings)
+        remembered = workshop.resolutions.recall(key)
+        if remembered and self._varying.isdisjoint(remembered.listings):
+            again = await _found_again(remembered, lookup)
+            if again is not None:
+                return again
+        dists = await resolve(
+            requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
+        )
+        if lookup.is_repeatable and self._varying.isdisjoint(lookup.listings):
+            workshop.resolutions.remember(key, lookup.listings, dists)
+        return dists
+
+
+async def _found_again(remembered: Remembered, lookup: _Lookup) -> Sequence[Dist] | None:
+    """None where anything is not listed as it was: resolving again tells what is right, or what is wrong."""
+    from felloe.resolution.remembered import listing_digest
+
+    files: dict[tuple[str, str], Dist] = {}
+    for name, digest in remembered.listings.items():
+        try:
+            listed = await lookup.find(Request(text=name, name=name, specifier=SpecifierSet(), origin="build"))
+        except FelloeError:
+            return None
+        if listing_digest(listed) != digest:
+            return None
+        files |= {(name, dist.filename): dist for dist in listed}
+    return [files[pin] for pin in remembered.chosen] if files.keys() >= set(remembered.chosen) else None
+
+
+class _Lookup:
+    """Implements `felloe.resolution.resolve.Lookup` by the line.
+
+    `listings` are what was found by name. `is_repeatable` says that these are all that was looked up: nothing was
+    missing, and no direct reference was followed, whose name must not be looked up anywhere else.
+    """
+
+    def __init__(self, line: Finding, stack: Stack) -> None:
+        self._line = line
+        self._stack = stack
+        self.listings: dict[str, Sequence[Dist]] = {}
+        self.is_repeatable = True
+
+    async def find(self, request: Request) -> Sequence[Dist]:
+        try:
+            found = await self._line.find(request)
+        except FelloeError:
+            self.is_repeatable = False
+            raise
+        if request.name and request.url is None and request.path is None:
+            self.listings[request.name] = found
+        else:
+            self.is_repeatable = False
+        return found
+
+    async def metadata(self, dist: Dist) -> Metadata:
+        return await self._line.metadata_for(dist, self._stack)
+
+
+def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
+    """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
+    return evolve(
+        policy,
+        constraints=building.build_constraints,
+        no_binary=policy.no_binary - {ALL},
+        only_binary=policy.only_binary - {ALL},
+        require_hashes=False,
+        prereleases=None,
+    )
+
+
+async def _blaming(job: BuildJob, dist: Dist, wheel: Awaitable[Wheel]) -> Wheel:
+    try:
+        return await wheel
+    except FelloeError as error:
+        if error.code == "build-cycle":
+            raise
+        raise BuildError(
+            f"{job.what} needs `{dist.filename}` to be built: {error.message}",
+            hint=error.hint,
+            code=error.code,
+            **error.payload,
+        ) from error
+
+
+def _first(errors: BaseExceptionGroup[FelloeError]) -> FelloeError:
+    """One of them says enough; a group may be of groups."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
