@@ -1,7 +1,4 @@
-"""From an sdist to what a build of it gives: known from before, done elsewhere for the same bytes, or built.
-
-What a build requires is found, resolved and brought by the line itself, with the stack of builds that wait for it.
-"""
+"""From an sdist or a tree to what a build of it gives: known from before, done elsewhere for the same bytes, or built."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ from felloe.values import Dist, Interpreter, Json, Metadata
 if TYPE_CHECKING:
     from felloe.build.builder import Builder
 
-__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds"]
+__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds", "named"]
 
 ALL = ":all:"
 RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
@@ -104,19 +101,19 @@ class SdistBuilds:
 
     def known(self, asked: Asked, record: Record) -> Build | None:
         """The best build in the record that serves, of equal ones the newest. Reads no file but those declared."""
-        return self._serving(builds_in(record), _named(asked, record), record) if record.builds else None
+        return self._serving(builds_in(record), named(asked, record), record) if record.builds else None
 
     def among(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         """The best of `builds` (newest first) that serves, as by `known`."""
-        return self._serving(builds, _named(asked, record, builds), record)
+        return self._serving(builds, named(asked, record), record)
 
-    def job(self, asked: Asked, record: Record, material: Material, builds: Sequence[Build] = ()) -> BuildJob:
-        """What would be built, were there no build that serves; `builds` are those that were done of the same bytes."""
-        return self._job(_named(asked, record, builds), record, material)
+    def job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+        """What would be built, were there no build that serves."""
+        return self._job(named(asked, record), record, material)
 
     def refuse_forbidden(self, asked: Asked, record: Record) -> None:
         """Raises BuildNeededError where it may not be built."""
-        self._refuse_forbidden(_named(asked, record), record)
+        self._refuse_forbidden(named(asked, record), record)
 
     async def get(self, asked: Asked, record: Record, material: Material, line: Finding, offer: Offer) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
@@ -127,7 +124,7 @@ class SdistBuilds:
         await work()
         builder = self._made_builder()
         builds = builder.builds(_build_id(asked, record))
-        asked = _named(asked, record, builds)
+        asked = named(asked, record, builds)
         before = self._serving(builds, asked, record)
         if before is not None and await builder.is_whole(before):
             return Done(before, is_new=False)
@@ -146,9 +143,9 @@ class SdistBuilds:
         key = (job.build, job.fingerprint, job.goal, job.may_build)
         done: Build = await (build() if job.stack else self._flights.share(key, build))
         self._tell_what_prepared_metadata_missed(done, record, asked)
-        named = evolve(asked, name=_normal_name(done))
-        if asked.name is None and fingerprint_of(self._inputs(named)) != job.fingerprint:
-            return await self.get(named, record, material, line, offer)  # nobody knew that they are meant for this one
+        known = evolve(asked, name=_normal_name(done))
+        if asked.name is None and fingerprint_of(self._inputs(known)) != job.fingerprint:
+            return await self.get(known, record, material, line, offer)  # nobody knew that they are meant for this one
         return Done(done, is_new=True)
 
     # -- the steps
@@ -254,7 +251,7 @@ class SdistBuilds:
         return self._builder
 
 
-def _named(asked: Asked, record: Record, builds: Sequence[Build] = ()) -> Asked:
+def named(asked: Asked, record: Record, builds: Sequence[Build] = ()) -> Asked:
     """With the project's name, where the request, the sdist or a build of before tells it.
 
     `builds` are those of the same bytes, found wherever these were: no name is in the record yet.

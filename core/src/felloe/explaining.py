@@ -19,7 +19,7 @@ from felloe.build.history import History
 from felloe.build.nearest import nearest
 from felloe.build.plan import BuildJob, Goal
 from felloe.build.record import Build, builds_in
-from felloe.building import Material
+from felloe.building import Material, named
 from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explaining", "Watch"]
 
+NOTHING = Material(path=Path())  # to build of: nothing is built
 UNREAD: Mapping[str, tuple[Rung, ...]] = {
     "sdist": ("pkg-info", "pyproject", "prepare", "wheel"),
     "tree": ("pyproject", "prepare", "wheel"),
@@ -281,8 +282,9 @@ class Explaining(Line):
             check_identity(record.static, name=at.dist.name, version=at.dist.version, what=at.what)
         if record.entry.content is None:
             raise self._depending_on_the_bytes(at, goal)
-        asked, job = await self._asked(at, goal), await self._job(at, record, goal)
-        done = self._history.builds(job.build)
+        done = self._history.builds((await self._job(at, record, goal)).build)
+        asked = named(await self._asked(at, goal), record, done)
+        job = builds.job(asked, record, NOTHING)
         self._note(fingerprint=job.fingerprint)
         if (before := builds.among(done, asked, record)) is not None and await self._is_whole(before):
             self._note(build=before)
@@ -335,7 +337,7 @@ class Explaining(Line):
                 raise error
 
     async def _job(self, at: Place, record: Record, goal: Goal) -> BuildJob:
-        return self._parts.builds.job(await self._asked(at, goal), record, Material(path=Path()))
+        return self._parts.builds.job(await self._asked(at, goal), record, NOTHING)
 
     async def _is_whole(self, build: Build) -> bool:
         return build.wheel is None or await self._wheel_of(build) is not None
