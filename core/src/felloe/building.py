@@ -1,4 +1,4 @@
-"""From an sdist or a tree to what a build of it gives: known from before, done elsewhere for the same bytes, or built."""
+"""From an sdist or a tree to its build: known from before, done elsewhere for the same bytes, or done now."""
 
 from __future__ import annotations
 
