@@ -377,7 +377,7 @@ async def test_a_wheel_that_is_refused_like_its_sidecar(server: IndexServer, sce
 
     error = await scene.error()
 
-    assert (error.code, str(error)) == ("http-403", f"{server.url}{WHEEL} answered 403")
+    assert (error.code, str(error)) == ("http-403", f"source `n`: {server.url}{WHEEL} answered 403")
     assert server.paths == [PAGE, SIDECAR, WHEEL]
 
 

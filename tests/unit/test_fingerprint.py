@@ -156,6 +156,9 @@ def test_what_changed_is_told(change: dict[str, Any], told: list[tuple[str, str 
         environ(CMAKE_ARGS="-DPASSWORD=pa55-w0rd"),
         environ(CARGO_BUILD_REGISTRY="https://me:pa55-w0rd@example.com/"),
         {"declared": {"env:SECRET": "pa55-w0rd"}},
+        {"declared": {"env:SIGNING_KEY": "pa55-w0rd", "env:DB_PASS": "pa55-w0rd"}},
+        {"declared": {"env:GITHUB_PAT": "pa55-w0rd", "env:ACME_PWD": "pa55-w0rd"}},
+        {"settings": {"signingKey": "pa55-w0rd", "x": "ghp_pa55-w0rd", "y": "glpat-pa55-w0rd"}},
     ],
 )
 def test_what_may_be_a_secret_is_not_told_but_that_it_changed_is(change: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """A build that failed, as a value and as a document of `builds-v0`: told again without running its backend.
 
 What happens with a failure depends on its cause. A fault of the `project` is remembered; one of the `machine` (a
-missing header or program, too little time), which somebody may mend, for the run; an `accident` (killed, no room) is
-forgotten.
+missing header or program, too little time), which somebody may mend, for the run; an `accident` (killed, no room,
+asked for by a wrong name) is forgotten.
 """
 
 from __future__ import annotations

@@ -39,7 +39,12 @@ TOOLCHAIN = frozenset(
 # fmt: on
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
 LONGEST_SHOWN = 1000  # characters of an input
-MAY_BE_SECRET = re.compile("token|secret|passw|credential|api.?key|private.?key|auth", re.IGNORECASE)
+# Words in the name or the value of an input, and how the tokens of well-known services begin.
+MAY_BE_SECRET = re.compile(
+    "token|secret|passw|passphrase|credential|auth|(key|pass|pwd)(?![a-z])|(?<![a-z])pat(?![a-z])"
+    "|gh[oprsu]_|glpat-|pypi-|akia",
+    re.IGNORECASE,
+)
 # What backends and the tools that make versions read: it may change any wheel, and metadata too.
 BACKENDS_PREFIXES = (
     "FLIT_", "HATCH_BUILD_", "MATURIN_", "PBR_", "PDM_BUILD_", "POETRY_DYNAMIC_VERSIONING_", "SETUPTOOLS_",

@@ -7,6 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from felloe.build.failure import Cause
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildJob
 from felloe.errors import BuildError, FelloeError
@@ -63,9 +64,12 @@ def own_copy(wheel: Path, folder: Path, job: BuildJob) -> Path:
 def _checked(raw: bytes, job: BuildJob) -> Metadata:
     try:
         metadata = parse_metadata(raw, what=f"what was built of {job.what}")
-        check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
     except FelloeError as error:
         raise _bad(job, str(error)) from error
+    try:
+        check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
+    except FelloeError as error:
+        raise _bad(job, str(error), cause="accident") from error  # of who asked: under its own name it is good
     return metadata
 
 
@@ -81,9 +85,10 @@ def _read_metadata(path: Path, job: BuildJob) -> bytes:
         return file.read()
 
 
-def _bad(job: BuildJob, reason: str) -> BuildError:
+def _bad(job: BuildJob, reason: str, cause: Cause = "project") -> BuildError:
     return BuildError(
         f"the build of {job.what} made what cannot be used: {reason}",
         hint="this is a fault of the project or of its backend: choose another version, or tell its author",
         code="bad-backend-output",
+        cause=cause,
     )
