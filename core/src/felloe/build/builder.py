@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 
@@ -123,6 +124,7 @@ class Builder:
         self.workshop = workshop
         self._building = building
         self._tokens: anyio.CapacityLimiter | None = None
+        self._queues: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: list[Failure] = []  # of this run
 
     async def build(self, job: BuildJob, supply: Supply) -> Build:
@@ -271,16 +273,13 @@ class Builder:
         What it made is looked at when its process has ended, and can no longer change it.
         """
         job = site.job
-        async with self._token(), AsyncExitStack() as held:
+        async with self._alone(job):
             if (known := await self._done_meanwhile(job)) is not None:
                 return known, ()
             async with self._logging(site), running_backend(self._process(site, equipped)) as backend:
                 extra = () if is_last else await self._wanted_besides(job, equipped, backend)
                 if extra:
                     return None, extra
-                await held.enter_async_context(self.workshop.history.building(job.build))
-                if (known := await self._done_meanwhile(job)) is not None:
-                    return known, ()
                 began = time.monotonic()
                 product = await self._product(site, backend)
                 seconds = time.monotonic() - began
@@ -376,6 +375,15 @@ class Builder:
             what=site.job.what,
             editable=site.job.dist.editable,
         )
+
+    @asynccontextmanager
+    async def _alone(self, job: BuildJob) -> AsyncIterator[None]:
+        """While no other backend runs for these bytes, here or in another process. Who waits here holds no token."""
+        from anyio import Lock
+
+        queue = self._queues.setdefault(job.build, Lock())
+        async with queue, self._token(), self.workshop.history.building(job.build):
+            yield
 
     def _token(self) -> anyio.CapacityLimiter:
         if self._tokens is None:
