@@ -47,6 +47,19 @@ def test_all_of_it_as_json(felloe: Program, hooks: Path) -> None:
     assert hooks_called(hooks) == ["delta get_requires", "delta wheel"]
 
 
+def test_a_marker_leaves_no_trace_either(felloe: Program, hooks: Path) -> None:
+    holds, does_not = "delta; python_version > '3'", "delta; python_version < '3'"
+    assert [each["requirement"] for each in felloe("explain", holds, does_not, "--json").results] == [holds]
+    assert not felloe.cache.exists()
+
+
+@pytest.mark.parametrize(("command", "code"), [("explain", 0), ("metadata", 1)])
+def test_a_terminal_obeys_no_requirement(felloe: Program, hooks: Path, command: str, code: int) -> None:
+    run = felloe(command, "./a\x1b[31mb", "-v", code=code)
+    assert "\x1b" not in run.out + run.err
+    assert "./a\\x1b[31mb" in run.out + run.err
+
+
 def test_the_documentation_has_every_key() -> None:
     page = (Path(__file__).parents[2] / "docs/explain.md").read_text()
     assert json.loads(page.partition("```json\n")[2].partition("```")[0]).keys() == KEYS

@@ -110,6 +110,26 @@ async def test_a_folder_has_the_version_that_is_said(scene: Scene) -> None:
     assert scene.hooks() == []
 
 
+async def test_a_folder_asked_for_without_its_name(scene: Scene) -> None:
+    """Here a build tells the name, which is known from then on."""
+    project_tree(scene.folder / "tree", "acme", requires_dist="['own']")
+    for hooks in (["acme get_requires", "acme prepare"], []):
+        answer = await scene.metadata("./tree", SAID)
+        assert (answer.rung, answer.metadata.requires_dist) == ("override", ("said>=1",))
+        assert scene.hooks() == hooks
+    assert (await scene.metadata("./tree")).metadata.requires_dist == ("own",)
+
+
+async def test_a_folder_that_says_its_name_is_not_built(scene: Scene) -> None:
+    tree = project_tree(scene.folder / "tree", "acme")
+    with (tree / "pyproject.toml").open("a") as file:
+        file.write('[project]\nname = "Acme"\nversion = "1.0"\ndynamic = ["dependencies"]\n')
+    async with scene.database(SAID) as database:
+        assert (await database.explain("./tree")).rung == "override"
+        assert (await database.metadata("./tree", effort="static")).rung == "override"
+    assert scene.hooks() == []
+
+
 async def test_it_holds_for_what_builds_require(scene: Scene) -> None:
     """Whether or not it was said when the same set was resolved before."""
     for name in ("needed", "extra"):

@@ -583,6 +583,29 @@ async def test_what_the_top_of_an_archive_proves_is_not_said_of_a_folder_in_it(s
     assert answer.metadata.requires_dist == ("zlib-ng",)
 
 
+async def test_what_the_top_proves_is_read_after_a_folder_in_it(scene: Scene) -> None:
+    inner = 'project = {name = "inner", version = "2.0", dependencies = ["zlib-ng"]}\n'
+    sdist = make_sdist(scene.folder, Project("outer", "1.0"), files={"inner/pyproject.toml": inner})
+    url = scene.serve("/outer.zip", sdist, MAX_AGE)
+
+    await scene.metadata(f"{url}#subdirectory=inner")
+    answer = await scene.metadata(url)
+    assert (answer.metadata.name, answer.rung) == ("outer", "pkg-info")
+
+
+async def test_another_project_of_one_archive_with_another_kind_of_hash(scene: Scene) -> None:
+    archive = repository(scene.folder, "one", "two")
+    url = scene.serve("/repo.tar.gz", archive, MAX_AGE)
+    await scene.metadata(f"{url}#subdirectory=one")
+
+    wrong, right = ([f"sha512:{hashlib.sha512(each).hexdigest()}"] for each in (b"other", archive))
+    async with scene.database() as database:
+        with pytest.raises(HashMismatchError):
+            await database.metadata(parse_request(f"{url}#subdirectory=two", hashes=wrong))
+        answer = await database.metadata(parse_request(f"{url}#subdirectory=two", hashes=right))
+    assert answer.metadata.name == "two"
+
+
 # Names
 
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -79,6 +79,7 @@ class Database(Line):
         self._archives = Archives(self._layout, self._store)
         self._network = _Network(self.config, self.extensions, self._report)
         self._interpreter: Interpreter | None = None
+        self._peeked: Interpreter | None = None
         self._tasks: TaskGroup | None = None
         super().__init__(self._parts_for(load_registry(self.config, found)))
         for warning in (*self.config.warnings, *self.extensions.failures):
@@ -137,6 +138,15 @@ class Database(Line):
         if self._interpreter is None:
             self._interpreter = self._described(self._store)
         return self._interpreter
+
+    def peek_at_interpreter(self) -> Interpreter:
+        """As `interpreter`, and nothing is left of it in the cache. Raises InterpreterError."""
+        from felloe.cache.view import StoreView
+
+        if self._peeked is None:
+            view = StoreView(self._layout.root, self._run, self._report)
+            self._peeked = self._interpreter or self._described(view)
+        return self._peeked
 
     def _described(self, store: Store) -> Interpreter:
         return describe(self.config.python, _Remembered(self._layout, store), os.environ)
@@ -234,13 +244,12 @@ class Database(Line):
             store = StoreView(self._layout.root, run, self._report)
             watch = Watch(self._network.client, run)
             began = self._parts.services.began
-            interpreter = lambda: self._interpreter or self._described(store)  # noqa: E731  # not kept: not written yet
             parts = evolve(
                 self._parts,
                 services=self._services(run, store, watch.client, began),
                 records=RecordsView(self._layout, store, self._report),
                 archives=ArchivesView(self._layout, store),
-                interpreter=lru_cache(interpreter),
+                interpreter=self.peek_at_interpreter,
             )
             local = evolve(self._services(run, store, watch.no_client, began), offline=True)
             yield Explaining(evolve(parts, know_interpreter=partial(_aside, parts.interpreter)), local, store, watch)

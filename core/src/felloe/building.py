@@ -126,7 +126,7 @@ class SdistBuilds:
         builds = builder.builds(_build_id(asked, record))
         asked = named(asked, record, builds)
         before = self._serving(builds, asked, record)
-        if before is not None and await builder.is_whole(before):
+        if before is not None and (asked.goal == "prepare" or await builder.is_whole(before)):
             return Done(before, is_new=False)
         job = self._job(asked, record, material)
         self._tell_why(builds, job, record)

@@ -5,7 +5,7 @@ requirement -> Request -> owner -> Dist -> CacheKey -> Entry? -> Fresh | Stale -
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from attrs import evolve, frozen
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from felloe import dispatch, hash_rules
 from felloe.build.plan import BuildJob, Goal, Stack
-from felloe.build.record import Build, with_build
+from felloe.build.record import Build, builds_in, with_build
 from felloe.building import Asked, Material, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
@@ -162,6 +163,14 @@ class Line:
         wheel = dist.filename if dist.kind == "wheel" else None
         return Answer(metadata=said, rung="override", cached=True, dist=dist, wheel=wheel)
 
+    def _overridden_late(self, at: Place, told: Iterable[str | None]) -> Known | None:
+        """What the user says of a project whose name was not asked for, where that is the first of those `told`."""
+        if at.dist.name is not None or not self._parts.config.overrides:
+            return None
+        name = next(filter(None, told), None)
+        said = name and overridden(self._parts.config.overrides, evolve(at.dist, name=canonicalize_name(name)))
+        return Known(said, "override") if said else None
+
     async def _found_out(self, at: Place, checked: Checked, effort: Effort) -> Answer:
         """By reading its bytes, or by a build."""
         brought = await self._bring(at, checked)
@@ -291,6 +300,8 @@ class Line:
 
     async def _recall(self, at: Place, record: Record) -> Known | None:
         """What the record answers, under the hash rules and with names that agree."""
+        if said := self._overridden_late(at, _names_in(record)):
+            return said
         known = await self._known(at, record)
         if known is None or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, known.rung)):
             return None
@@ -321,7 +332,7 @@ class Line:
 
     async def _answer_by_build(self, at: Place, brought: Brought, effort: Effort) -> Answer:
         record, build, is_new = await self._built(at, brought, "prepare", may_build=effort == "build")
-        known = Known(build.metadata, build.rung, build)
+        known = self._overridden_late(at, [build.metadata.name]) or Known(build.metadata, build.rung, build)
         return self._answer(at, record, known, cached=not (brought.received or is_new))
 
     async def _built(
@@ -387,6 +398,12 @@ class Line:
 def may_cut_short(at: Place, fetched: Fetched | None) -> bool:
     """Not under hash rules, which only whole bytes satisfy."""
     return at.dist.kind == "wheel" and not at.request.hashes and fetched is None
+
+
+def _names_in(record: Record) -> Iterator[str | None]:
+    """Of the project, as it says itself and as its builds do."""
+    yield record.static.name if record.static else None
+    yield from (build.metadata.name for build in builds_in(record))
 
 
 def _known_wheel(record: Record, dist: Dist) -> tuple[Metadata, Rung]:

@@ -96,8 +96,11 @@ class Entries:
         path = await self._archives.verified((known.entry.content or "").removeprefix("sha256:"), at.dist.filename)
         if path is None:
             return None
-        hash_rules.check_bytes(at.request, at.dist, known.entry.digests, at.what)
-        entry = evolve(known.entry, validators=verdict.validators, checked=self._now())
+        digests = await digests_of(path, hash_rules.algorithms(at.request, at.dist))
+        if not hash_rules.is_as_declared(at.dist, digests):
+            return None
+        hash_rules.check_bytes(at.request, at.dist, digests, at.what)
+        entry = evolve(known.entry, digests=digests, validators=verdict.validators, checked=self._now())
         return Brought(await self._read(at, path, entry), path, received=False)
 
     async def _from_cache(self, at: Place, record: Record | None) -> Brought | None:
@@ -110,7 +113,7 @@ class Entries:
         if not hash_rules.is_as_declared(at.dist, digests):
             return None  # they were right once: the source declares others now
         hash_rules.check_bytes(at.request, at.dist, digests, at.what)
-        if record is None or not record.entry.verified or not record.entry.digests.items() >= digests.items():
+        if record is None or not _has_read(record) or not record.entry.digests.items() >= digests.items():
             validators = record.entry.validators if record else {}
             record = await self._read(at, path, self._entry(at, digests, validators, verified=True))
         return Brought(record, path, received=False)
@@ -200,6 +203,11 @@ async def _read_tree(path: Path, dist: Dist, what: str) -> Mapping[str, bytes]:
     folder = project_folder(path, dist, what)
     raw = None if dist.editable else await run_sync(read_pyproject, folder)
     return {} if raw is None else {"pyproject.toml": raw}
+
+
+def _has_read(record: Record) -> bool:
+    """False also where they proved nothing: their entry may be there only for another project in the same archive."""
+    return record.entry.verified and (record.static is not None or bool(record.data or record.builds))
 
 
 def _with_found(at: Place, record: Record, found: Found) -> Record:

@@ -286,7 +286,8 @@ class Explaining(Line):
         asked = named(await self._asked(at, goal), record, done)
         job = builds.job(asked, record, NOTHING)
         self._note(fingerprint=job.fingerprint)
-        if (before := builds.among(done, asked, record)) is not None and await self._is_whole(before):
+        before = builds.among(done, asked, record)
+        if before is not None and (goal == "prepare" or await self._is_whole(before)):
             self._note(build=before)
             return record, before, False
         if builds.are_kept:

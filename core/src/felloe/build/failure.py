@@ -1,8 +1,8 @@
 """A build that failed, as a value and as a document of `builds-v0`: told again without running its backend.
 
 What happens with a failure depends on its cause. A fault of the `project` is remembered; one of the `machine` (a
-missing header or program, too little time), which somebody may mend, for the run; an `accident` (killed, no room,
-asked for by a wrong name) is forgotten.
+missing header or program, too little time), which somebody may mend, for the run; an `accident` (killed, no room) is
+forgotten; what failed for the name that was asked for is told again for that name alone.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
 class Failure:
     """What a failed build told. `failed` is an instant in UTC (RFC 3339); `log` tells its log from others of this id.
 
-    `requirements` maps the file name of each wheel in its environment to its sha256; `besides` are the requirements
-    that its backend had asked for.
+    `asked` is the name and version that was asked for, where it failed for these alone. `requirements` maps the file
+    name of each wheel in its environment to its sha256; `besides` are the requirements that its backend had asked for.
     """
 
     build: str
@@ -44,6 +44,7 @@ class Failure:
     code: str
     message: str
     hint: str = ""
+    asked: str = ""
     hook: str = ""
     tail: Sequence[str] = ()
     requirements: Mapping[str, str] = field(factory=dict)
@@ -79,6 +80,7 @@ class Failure:
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
+            "asked": self.asked,
             "hook": self.hook,
             "tail": list(self.tail),
             "requirements": dict(self.requirements),
@@ -90,6 +92,7 @@ class Failure:
     def is_of(self, job: BuildJob) -> bool:
         """Whether the same job failed, and since its source is to be checked again from (`--refresh`)."""
         same = (self.build, self.fingerprint, self.goal) == (job.build, job.fingerprint, job.goal)
+        same = same and self.asked in {"", job.frame.name}
         return same and (job.newer_than is None or _seconds(self.failed) >= job.newer_than)
 
     def error(self, job: BuildJob, log: Path | None, now: float) -> BuildError:
@@ -101,7 +104,7 @@ class Failure:
         return naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
 
 
-TEXTS = ("build", "what", "code", "message", "hint", "hook", "failed", "log")
+TEXTS = ("build", "what", "code", "message", "hint", "asked", "hook", "failed", "log")
 FINGERPRINT = ("settings", "interpreter", "toolchain")
 
 
@@ -117,6 +120,7 @@ def failure_of(error: BuildError, job: BuildJob, **known: Any) -> Failure:
         code=error.code,
         message=payload.get("reason", error.message),
         hint=error.hint,
+        asked=payload.get("asked", ""),
         hook=payload.get("hook", ""),
         tail=tuple(payload.get("tail", ())),
         **known,

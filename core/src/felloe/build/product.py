@@ -7,13 +7,12 @@ import shutil
 import stat
 from pathlib import Path
 
-from felloe.build.failure import Cause
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildJob
 from felloe.errors import BuildError, FelloeError
 from felloe.installation.wheel import check_format
 from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
-from felloe.values import Metadata
+from felloe.values import Json, Metadata
 
 __all__ = ["own_copy", "read_prepared", "read_wheel"]
 
@@ -69,7 +68,7 @@ def _checked(raw: bytes, job: BuildJob) -> Metadata:
     try:
         check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
     except FelloeError as error:
-        raise _bad(job, str(error), cause="accident") from error  # of who asked: under its own name it is good
+        raise _bad(job, str(error), asked=job.frame.name) from error  # under its own name it is good
     return metadata
 
 
@@ -85,10 +84,10 @@ def _read_metadata(path: Path, job: BuildJob) -> bytes:
         return file.read()
 
 
-def _bad(job: BuildJob, reason: str, cause: Cause = "project") -> BuildError:
+def _bad(job: BuildJob, reason: str, **payload: Json) -> BuildError:
     return BuildError(
         f"the build of {job.what} made what cannot be used: {reason}",
         hint="this is a fault of the project or of its backend: choose another version, or tell its author",
         code="bad-backend-output",
-        cause=cause,
+        **payload,
     )

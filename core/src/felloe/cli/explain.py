@@ -9,7 +9,7 @@ import click
 
 from felloe.build.record import Build
 from felloe.cli.options import answering, open_session
-from felloe.cli.output import error_object, print_json, show_error
+from felloe.cli.output import error_object, print_json, printable, show_error
 from felloe.errors import RequirementError
 from felloe.explain import Explanation, Subject
 from felloe.values import Outcome, Request
@@ -53,10 +53,10 @@ def _result(requirement: str, outcome: Outcome) -> dict[str, Any]:
 
 def _print(explanation: Explanation) -> None:
     """A line for each reason; of those that answer the same question, the first one names it."""
-    click.echo(explanation.requirement)
+    click.echo(printable(explanation.requirement))
     named = ""
     for name, text in _lines(explanation):
-        click.echo(f"  {name if name != named else '':<11} {text}")
+        click.echo(f"  {name if name != named else '':<11} {printable(text)}")
         named = name
 
 

@@ -19,7 +19,7 @@ from felloe.errors import FelloeError, RequirementError
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request, redacted
 from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
-from felloe.values import Outcome, Request
+from felloe.values import Interpreter, Outcome, Request
 
 __all__ = ["Asked", "Session", "answering", "open_session", "shared"]
 
@@ -127,6 +127,7 @@ class Session:
     database: BlockingDatabase
     console: Console
     asked: tuple[Asked, ...]
+    interpreter: Callable[[], Interpreter]
 
     def answers(self, batch: Callable[[list[Request]], Iterator[Outcome]]) -> list[tuple[Asked, Outcome]]:
         """An outcome for each requirement, in the order asked."""
@@ -142,7 +143,7 @@ class Session:
         """As it is; None where its marker does not hold; with the error where its marker cannot be judged."""
         request = asked.request
         try:
-            if request is None or request.marker is None or matches_environment(request, self.database.interpreter()):
+            if request is None or request.marker is None or matches_environment(request, self.interpreter()):
                 return asked
         except FelloeError as error:
             return Asked(asked.text, error=error)
@@ -157,7 +158,8 @@ def open_session(
 ) -> Iterator[Session]:
     """The database that the options describe. Raises FelloeError; click.UsageError where nothing is asked.
 
-    What `explains` refuses nothing for want of a hash: each requirement says that for itself.
+    What `explains` leaves nothing in the cache, and refuses nothing for want of a hash: each requirement says that for
+    itself.
     """
     files = _files(options)
     texts = [*requirements, *(f"-e {path.strip()}" for path in options.get("editable", ()))]
@@ -174,7 +176,8 @@ def open_session(
             asked += [Asked(request.text, request) for file in files for request in file.requirements]
             if config.policy.require_hashes and not explains:
                 _check_all_hashed(asked)
-            yield Session(database=database, console=console, asked=tuple(asked))
+            interpreter = database.database.peek_at_interpreter if explains else database.interpreter
+            yield Session(database=database, console=console, asked=tuple(asked), interpreter=interpreter)
     finally:
         console.close()
 

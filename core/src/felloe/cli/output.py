@@ -17,7 +17,7 @@ from felloe.values import Answer, Outcome, Wheel
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Console", "error_object", "print_json", "print_metadata", "result_object", "show_error"]
+__all__ = ["Console", "error_object", "print_json", "print_metadata", "printable", "result_object", "show_error"]
 
 SCHEMA = 1
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
@@ -27,6 +27,11 @@ PLAIN = frozenset({"download", "waiting", "warning"})
 def print_json(**content: Any) -> None:
     """One object with a `schema`."""
     click.echo(json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False, default=str))
+
+
+def printable(text: str) -> str:
+    """`text` with nothing in it that a terminal would obey but the ends of lines: others write requirements, too."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def error_object(error: BaseException) -> dict[str, str]:
@@ -65,10 +70,11 @@ def show_error(error: BaseException, requirement: str = "") -> None:
 
         traceback.print_exception(error)
     shown = error_object(error)
-    text = f"{click.style('error', fg='red')}: {requirement and requirement + ': '}{shown['message']}"
+    said = printable(f"{requirement and requirement + ': '}{shown['message']}")
+    text = f"{click.style('error', fg='red')}: {said}"
     click.echo(text, err=True, color=False if os.environ.get("NO_COLOR") else None)
     if shown["hint"]:
-        click.echo(f"  hint: {shown['hint']}", err=True)
+        click.echo(f"  hint: {printable(shown['hint'])}", err=True)
 
 
 class Console:
@@ -100,7 +106,7 @@ class Console:
             click.echo(f"felloe: {requests} requests, {downloads} files downloaded", err=True)
 
     def _line(self, event: Event) -> None:
-        click.echo(f"felloe: {event.code}: {event.message}", err=True)
+        click.echo(f"felloe: {event.code}: {printable(event.message)}", err=True)
 
     def _show(self, event: Event) -> None:
         """A line that moves, on a terminal. What is warm needs none, and does not import rich."""
