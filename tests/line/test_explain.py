@@ -262,7 +262,9 @@ def new_wheel_on_the_index(scene: Scene, _: Any) -> None:
     scene.index.add(make_wheel(scene.folder, Project("acme", "1.0", requires_dist=["attrs"])), sidecar=True)
 
 
-TREE = {"source.content": ("tree:[0-9a-f]{64}", "tree:[0-9a-f]{64}")}
+EDITED = {"source.content": ("version=[0-9a-f]{12}", "version=[0-9a-f]{12}")}
+GONE = {"source.content": ("spare=[0-9a-f]{12}", "none")}
+COME = {"source.content": ("none", "new=[0-9a-f]{12}")}
 STALE_TREE = ("stale", "content-changed")
 HASH = {"source.hash": ("sha256 [0-9a-f]{64}", "[0-9a-f]{64}")}
 FAST = Building(config_settings={"speed": "fast"})
@@ -278,7 +280,7 @@ TABLE = {
     "a version file": Row(
         begin=a_tree,
         change=write("version", "three"),
-        inputs=TREE,
+        inputs=EDITED,
         verdict=STALE_TREE,
         steps=["prepare"],
         hooks=PREPARED,
@@ -286,7 +288,7 @@ TABLE = {
     "a static tree": Row(
         begin=a_static_tree,
         change=lambda scene, _: write_static(scene, "1.1"),
-        inputs=TREE,
+        inputs={"source.content": ("pyproject.toml=[0-9a-f]{12}", "pyproject.toml=[0-9a-f]{12}")},
         verdict=STALE_TREE,
         steps=["download"],
     ),
@@ -295,16 +297,26 @@ TABLE = {
         begin=a_tree,
         goal="wheel",
         change=edit_and_set_back,
-        inputs=TREE,
+        inputs=EDITED,
         verdict=STALE_TREE,
         steps=["build"],
         hooks=BUILT,
     ),
     "a file deleted": Row(
-        begin=a_tree, change=delete, inputs=TREE, verdict=STALE_TREE, steps=["prepare"], hooks=PREPARED
+        begin=a_tree,
+        change=delete,
+        inputs=GONE,
+        verdict=STALE_TREE,
+        steps=["prepare"],
+        hooks=PREPARED,
     ),
     "a new file": Row(
-        begin=a_tree, change=write("new", "x"), inputs=TREE, verdict=STALE_TREE, steps=["prepare"], hooks=PREPARED
+        begin=a_tree,
+        change=write("new", "x"),
+        inputs=COME,
+        verdict=STALE_TREE,
+        steps=["prepare"],
+        hooks=PREPARED,
     ),
     "a config setting": Row(
         begin=an_sdist, options={"building": FAST}, inputs=SPEED, steps=["prepare"], hooks=PREPARED

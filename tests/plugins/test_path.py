@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -24,9 +24,9 @@ from felloe.errors import ConfigError, FelloeError, RequirementError, SourceErro
 from felloe.request import parse_request
 from felloe.stepping import NotSteppable, step
 from felloe.testing import Project, make_sdist, make_wheel
-from felloe.values import Dist, Entry, Fresh, Stale
+from felloe.values import Context, Dist, Entry, Fresh, Stale
 from felloe_path import LocalPath, content, declared
-from felloe_path.content import Content, Remembered, content_of
+from felloe_path.content import Content, Remembered, changed_files, content_of
 from felloe_path.copying import copy_tree
 from felloe_path.tree import listing_of
 from tests.fixtures.cache import shared_folder
@@ -107,7 +107,7 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def tree_content(folder: Path) -> str:
-    return f"tree:{content_of(str(folder.resolve()), Remembered(None), nothing)}"
+    return f"tree:{content_of(str(folder.resolve()), Remembered(None), nothing).hexdigest()}"
 
 
 # What a path tells
@@ -275,7 +275,7 @@ async def test_what_was_found_decides(
 ) -> None:
     dist = Dist(source="path", kind="tree", filename="acme", content=found[0], scm=found[1])
     entry = Entry(content=known[0], scm=known[1], validators={"kept": 1})
-    verdict = await LocalPath("path", {}).check_freshness(dist, entry)
+    verdict = await LocalPath("path", {}).check_freshness(dist, entry, cast(Context, None))
     if code:
         assert isinstance(verdict, Stale)
         assert verdict.code == code
@@ -485,10 +485,10 @@ def test_no_more_is_remembered_than_fits(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(content, "MOST_REMEMBERED", 3)
     write(tmp_path, {f"{number}.py": "" for number in range(5)})
     remembered = Remembered(None)
-    first = content_of(str(tmp_path), remembered, nothing)
+    first = content_of(str(tmp_path), remembered, nothing).hexdigest()
     assert len(remembered.news()) == 3
     again = Remembered(remembered.news())
-    assert content_of(str(tmp_path), again, nothing) == first
+    assert content_of(str(tmp_path), again, nothing).hexdigest() == first
     assert again.news() is None
 
 
@@ -766,7 +766,7 @@ async def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[P
     somebody = Meanwhile(when, lambda: work(scene.project))
     copy = scene.folder / "copy"
     copied = copy_tree(str(scene.project), copy, somebody)
-    assert f"tree:{copied.content}" == tree_content(copy)
+    assert f"tree:{copied.content.hexdigest()}" == tree_content(copy)
 
 
 async def test_nobody_waits_any_more(scene: Scene) -> None:
@@ -1325,3 +1325,31 @@ async def test_what_an_editable_build_writes_does_not_count(scene: Scene, name: 
             dist = await scene.find(text)
             fetched = await scene.source.fetch(dist, ctx)
             assert (fetched.content, (fetched.path / name).exists()) == (dist.content, is_copied)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, ("b=2", "b=3")),
+        ({"a": "1"}, {"a": "1", "b": "3"}, ("none", "b=3")),
+        ({"a": "1", "b": "2"}, {"b": "2"}, ("a=1", "none")),
+        ({"a": "1"}, {"b": "1"}, ("a=1", "b=1")),
+        (
+            {"a": "1"},
+            {**{f"b{n}": "1" for n in range(6)}, "a": "1"},
+            ("and 1 more", "b0=1 b1=1 b2=1 b3=1 b4=1 and 1 more"),
+        ),
+        ({}, {"a": "1"}, None),
+        ({"a": "1"}, {}, None),
+    ],
+)
+def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told: tuple[str, str] | None) -> None:
+    assert changed_files(old, new) == told
+
+
+def test_of_a_large_tree_no_file_is_remembered_by_itself(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"file{number}").touch()
+    assert len(content_of(str(tmp_path), Remembered(None), nothing).files) == 1000
+    (tmp_path / "one more").touch()
+    assert content_of(str(tmp_path), Remembered(None), nothing).files == {}

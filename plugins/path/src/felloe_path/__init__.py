@@ -20,6 +20,7 @@ from felloe.plugin import (
     Entry,
     Fetched,
     Fresh,
+    Json,
     Level,
     Request,
     RequirementError,
@@ -32,7 +33,7 @@ from felloe.plugin import (
     refuse_unknown,
     wheel_identity,
 )
-from felloe_path.content import Remembered, content_of
+from felloe_path.content import Remembered, changed_files, content_of
 from felloe_path.declared import Declared, changes, declared_by, state_of_declared
 from felloe_path.reading import Check, located, shown, special, telling, vanished
 from felloe_path.tree import Item, stamp_of
@@ -91,10 +92,13 @@ class LocalPath:
         return CacheKey(parts=(_digest(dist.locator["path"]), *editable, *map(key_part, [*project, dist.filename])))
 
     @hookimpl
-    async def check_freshness(self, dist: Dist, entry: Entry) -> Fresh | Stale:
-        """`find` has looked: what it found decides."""
+    async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
+        """`find` has looked: what it found decides. Which files it was is told where the entry remembers them."""
         if dist.content != entry.content:
-            return Stale(code="content-changed", evidence=f"{entry.content} -> {dist.content}")
+            files = entry.validators.get("files") if dist.kind == "tree" else None
+            named = await _changed(files, dist, ctx) if isinstance(files, dict) else None
+            old, new = named or (entry.content, dist.content)
+            return Stale(code="content-changed", evidence=f"{old} -> {new}")
         if dist.scm != entry.scm:
             code, evidence = changes(entry.scm, dist.scm)
             return Stale(code=code, evidence=evidence)
@@ -150,7 +154,7 @@ class LocalPath:
         root = str(path)
 
         def look(remembered: Remembered, check: Check) -> tuple[str, str]:
-            content = content_of(root, remembered, check, editable=request.editable)
+            content = content_of(root, remembered, check, editable=request.editable).hexdigest()
             return content, state_of_declared(declared, project, path, remembered, check)
 
         content, state = await _remembering(path, ctx, look)
@@ -165,6 +169,15 @@ class LocalPath:
             locator={"path": root},
         )
         return evolve(found, content=_content_id(found, content))
+
+
+async def _changed(files: Mapping[str, Json], dist: Dist, ctx: Context) -> tuple[str, str] | None:
+    root = dist.locator["path"]
+
+    def look(remembered: Remembered, check: Check) -> tuple[str, str] | None:
+        return changed_files(files, content_of(root, remembered, check, editable=dist.editable).files)
+
+    return await _remembering(Path(root), ctx, look)
 
 
 def _project(request: Request, path: Path) -> Path:
@@ -204,7 +217,8 @@ async def _fetched_tree(path: Path, into: Path, dist: Dist, ctx: Context) -> Fet
         scm = await state_of(top, ctx)
     return Fetched(
         path=copy,
-        content=_content_id(dist, copied.content),
+        content=_content_id(dist, copied.content.hexdigest()),
+        validators={"files": dict(copied.content.files)} if copied.content.files else {},
         scm=_joined(scm, state),
         editable_root=path if dist.editable else None,
     )

@@ -8,25 +8,38 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from felloe.plugin import Json, must_not_step
-from felloe_path.reading import GONE, Check, opened, sha256_of
+from felloe_path.reading import GONE, Check, opened, sha256_of, shown
 from felloe_path.tree import Item, listing_of, stamp_of
 
-__all__ = ["Content", "Remembered", "content_of"]
+__all__ = ["Content", "Remembered", "changed_files", "content_of"]
 
 RACY = 2 * 10**9  # nanoseconds: no file system that is in use has coarser times
+MOST_NAMED = 1000  # files of a tree that an entry remembers one by one
+MOST_SHOWN = 5  # files that changed
 MOST_REMEMBERED = 100_000  # files of one folder, each with some hundred bytes
 
 
 class Content:
-    """A digest over the items of a tree: where they are, what they are, what they hold. Times do not count."""
+    """A digest over the items of a tree: where they are, what they are, what they hold. Times do not count.
+
+    `files` has 12 digits of each file and link of a small tree, to tell which one has changed.
+    """
 
     def __init__(self) -> None:
         self._hasher = sha256()
+        self._files: dict[str, str] = {}
 
     def add(self, item: Item, held: str, *, executable: bool) -> None:
         """In the order of their paths. `held` is the sha256 of a file, where a link leads, "" for a folder."""
         fields = (item.path, item.kind, "x" if executable else "", held)
-        self._hasher.update(b"".join(os.fsencode(field) + b"\0" for field in fields))
+        encoded = b"".join(os.fsencode(field) + b"\0" for field in fields)
+        self._hasher.update(encoded)
+        if item.kind != "folder" and len(self._files) <= MOST_NAMED:
+            self._files[shown(item.path)] = sha256(encoded).hexdigest()[:12]
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        return self._files if len(self._files) <= MOST_NAMED else {}
 
     def hexdigest(self) -> str:
         return self._hasher.hexdigest()
@@ -65,8 +78,20 @@ class Remembered:
         return None if self._now == self._before else self._now
 
 
-def content_of(root: str, remembered: Remembered, check: Check, *, editable: bool = False) -> str:
-    """64 hex digits over the tree below the real folder `root`, as `listing_of` gives it. Raises SourceError."""
+def changed_files(old: Mapping[str, Json], new: Mapping[str, str]) -> tuple[str, str] | None:
+    """What two trees have of the files that are not the same, as `path=digest`; None where they cannot be compared."""
+    if not old or not new:
+        return None
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    shown_names = names[:MOST_SHOWN]
+    more = [f"and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
+    before = [f"{name}={old[name]}" for name in shown_names if name in old]
+    after = [f"{name}={new[name]}" for name in shown_names if name in new]
+    return " ".join([*before, *more]) or "none", " ".join([*after, *more]) or "none"
+
+
+def content_of(root: str, remembered: Remembered, check: Check, *, editable: bool = False) -> Content:
+    """Of the tree below the real folder `root`, as `listing_of` gives it. Raises SourceError."""
     content = Content()
     for item in listing_of(root, check, editable=editable).items:
         check()
@@ -75,7 +100,7 @@ def content_of(root: str, remembered: Remembered, check: Check, *, editable: boo
         except GONE:
             continue
         content.add(item, held, executable=item.executable)
-    return content.hexdigest()
+    return content
 
 
 def _is_settled(status: os.stat_result, began: int) -> bool:

@@ -25,9 +25,9 @@ EARLIEST, LATEST = 315_619_200 * 10**9, 4_354_646_400 * 10**9  # 1980-01-02, 210
 
 @frozen
 class Copied:
-    """64 hex digits over the copy, as `content_of` gives them for what was copied, and what there was to copy."""
+    """The content of the copy, as `content_of` gives it for what was copied, and what there was to copy."""
 
-    content: str
+    content: Content
     listing: Listing
 
 
@@ -45,7 +45,7 @@ def copy_tree(root: str, into: Path, check: Check, *, editable: bool = False) ->
             with suppress(*GONE):
                 held, executable = _make(item, into / item.path, check)
                 content.add(item, held, executable=executable)
-    return Copied(content.hexdigest(), listing)
+    return Copied(content, listing)
 
 
 def copy_file(source: str, target: Path, check: Check) -> None:
