@@ -202,7 +202,7 @@ async def call(hook: str, source: Instance, room: Room) -> Any:
 
 GOOD: list[tuple[str, Answer]] = [
     ("claims", lambda _: None),
-    ("claims", lambda _: Claim(Level.NAMESPACE, "its own")),
+    ("claims", lambda _: Claim(level=Level.NAMESPACE, reason="its own")),
     ("address", lambda _: ""),
     ("find", lambda _: (DIST, evolve(DIST, kind="sdist", name=None, version=None))),
     ("find", lambda _: ()),
@@ -263,7 +263,7 @@ def lying(value: Any, **fields: object) -> Any:
     return evolve(value, **fields)
 
 
-CLAIM = Claim(Level.NAMESPACE, "its own")
+CLAIM = Claim(level=Level.NAMESPACE, reason="its own")
 KEY = CacheKey(parts=("a", "b"))
 STALE = Stale(code="changed", evidence="a -> b")
 FETCHED = Fetched(path=Path("file"))

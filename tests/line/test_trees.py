@@ -43,7 +43,7 @@ class Trees:
 
     @hookimpl
     def claims(self, request: Request) -> Claim | None:
-        return Claim(Level.SCHEME, "a folder") if request.path else None
+        return Claim(level=Level.SCHEME, reason="a folder") if request.path else None
 
     @hookimpl
     def address(self) -> str:

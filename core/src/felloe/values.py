@@ -1,7 +1,7 @@
 """The values that pass along the line, from a requirement to its metadata.
 
-All are frozen. They are built by keyword, so that a field can be added without breaking a plugin; `Claim` and
-`Metadata`, to which none will be, by position as well.
+All are frozen. They are built by keyword, so that a field can be added without breaking a plugin; `Metadata`, to which
+none will be, by position as well.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Level(enum.IntEnum):
     NAMESPACE = 3  # names of this form are its own: never asked elsewhere
 
 
-@frozen
+@frozen(kw_only=True)
 class Claim:
     """A source's word that a request is its to answer; `reason` is shown by `explain` and in errors."""
 

@@ -44,7 +44,7 @@ class GitRepository:
     def claims(self, request: Request) -> Claim | None:
         if request.url is None or request.url.scheme not in SCHEMES:
             return None
-        return Claim(Level.SCHEME, f"it answers for {request.url.scheme} URLs")
+        return Claim(level=Level.SCHEME, reason=f"it answers for {request.url.scheme} URLs")
 
     @hookimpl
     def address(self) -> str:

@@ -63,7 +63,7 @@ class LocalPath:
     def claims(self, request: Request) -> Claim | None:
         if request.path is None:
             return None
-        return Claim(Level.SCHEME, "it answers for paths on this machine")
+        return Claim(level=Level.SCHEME, reason="it answers for paths on this machine")
 
     @hookimpl
     def address(self) -> str:

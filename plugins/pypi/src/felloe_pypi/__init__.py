@@ -78,8 +78,8 @@ class SimpleIndex:
             return None
         for pattern in self.projects:
             if fnmatchcase(request.name, pattern):
-                return Claim(Level.NAMESPACE, f"its projects are {pattern}")
-        return None if self.projects else Claim(Level.FALLBACK, "it may know any name")
+                return Claim(level=Level.NAMESPACE, reason=f"its projects are {pattern}")
+        return None if self.projects else Claim(level=Level.FALLBACK, reason="it may know any name")
 
     @hookimpl
     def address(self) -> str:

@@ -49,7 +49,7 @@ class DirectUrl:
     def claims(self, request: Request) -> Claim | None:
         if request.url is None or request.url.scheme not in SCHEMES:
             return None
-        return Claim(Level.SCHEME, f"it answers for {request.url.scheme} URLs of files")
+        return Claim(level=Level.SCHEME, reason=f"it answers for {request.url.scheme} URLs of files")
 
     @hookimpl
     def address(self) -> str:
