@@ -394,25 +394,23 @@ class Context(Protocol):
     async def download(
         self,
         url: Url,
-        filename: str,
+        name: str,
         hashes: Mapping[str, str] | None = None,
         *,
         headers: Headers | None = None,
     ) -> Fetched:
-        """The file at `url`, in scratch, hashed on the way; `headers` as for Http.
+        """The file at `url`, in scratch under `name`, hashed on the way; `headers` as for Http.
 
         Raises HashMismatchError, NetworkError, OfflineError.
         """
         ...
 
-    async def revalidate(
-        self, url: Url, filename: str, entry: Entry, *, headers: Headers | None = None
-    ) -> Fresh | Stale:
+    async def revalidate(self, url: Url, name: str, entry: Entry, *, headers: Headers | None = None) -> Fresh | Stale:
         """No request while the entry's validators say fresh (RFC 9111); else one, whose body comes back."""
         ...
 
     async def wheel_metadata(
-        self, url: Url, filename: str, size: int | None = None, *, headers: Headers | None = None
+        self, url: Url, name: str, size: int | None = None, *, headers: Headers | None = None
     ) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 
