@@ -85,7 +85,7 @@ class _Call:
 
     @property
     def payload(self) -> dict[str, str]:
-        about = {} if self.dist is None else {"filename": self.dist.filename}
+        about = {} if self.dist is None else {"dist": self.dist.filename}
         return {"source": self.source.name, "hook": self.hook, **about}
 
     @property
@@ -109,7 +109,7 @@ def address(source: Instance) -> str:
 
 
 async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dist]:
-    """All of them name this source and are frozen Dists."""
+    """All of them name this source and are frozen Dists; of a direct reference there is exactly one."""
     call = _Call(source, "find")
     found: Sequence[Dist] = await _await(call, request=request, ctx=ctx)
     _check(call, found, Sequence)
@@ -123,6 +123,8 @@ async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dis
     _check_fields(call, Dist, dists)
     if unknown := {dist.kind for dist in dists} - KINDS:
         raise _broken(call, f"a Dist of the kind `{min(unknown)}`")
+    if len(dists) != 1 and (request.url is not None or request.path is not None):
+        raise _broken(call, f"{len(dists)} Dists for a direct reference, not exactly one")
     return dists
 
 
@@ -196,7 +198,9 @@ def _blaming(call: _Call) -> Iterator[None]:
     try:
         yield
     except NetworkError as error:
-        raise _refused(call, error) if error.payload.get("status") in REFUSED else error from error.__cause__
+        if error.payload.get("status") in REFUSED:
+            _tell_whose(call, error)
+        raise
     except (FelloeError, NotSteppable):
         raise
     except Exception as error:
@@ -248,13 +252,17 @@ def _name_of(expected: type | UnionType) -> str:
     return expected.__name__ if isinstance(expected, type) else str(expected).replace("felloe.values.", "")
 
 
-def _refused(call: _Call, error: NetworkError) -> NetworkError:
-    """With the source whose credentials have to be mended, and where an index has its own, the variables for them."""
-    hint = error.hint
+def _tell_whose(call: _Call, error: NetworkError) -> None:
+    """Adds the source whose credentials have to be mended, and where an index has its own, the variables for them.
+
+    The error stays what it is: it may be of a class of the plugin's own. Of several who waited for it the first adds.
+    """
+    if "source" in error.payload:
+        return
+    error.payload["source"] = call.source.name
+    error.message = f"source `{call.source.name}`: {error.message}"
     if address(call.source):
-        hint = hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.source.name.upper()))
-    payload = {**error.payload, "source": call.source.name}
-    return NetworkError(f"source `{call.source.name}`: {error.message}", hint=hint, code=error.code, **payload)
+        error.hint = error.hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.source.name.upper()))
 
 
 def _failed(call: _Call, error: Exception) -> PluginError:
