@@ -60,11 +60,21 @@ async def error_of(folder: Path, *sources: SourceSettings, **options: Any) -> Fe
 @pytest.mark.parametrize("kind", [SimpleIndex, PyPI, Acme])
 @pytest.mark.parametrize("unknown", ["project", "Projects", "find-links", "default", "token"])
 def test_a_setting_that_it_does_not_have_is_named(kind: type, unknown: str) -> None:
+    settings = {} if kind is PyPI else {"url": "https://example.com/simple/"}
     with pytest.raises(ConfigError) as raised:
-        kind("acme", {"url": "https://example.com/simple/", unknown: TOKEN})
+        kind("acme", {**settings, unknown: TOKEN})
 
     assert str(raised.value) == f"source `acme` has no setting `{unknown}`"
     assert raised.value.hint == "it has `url`, `find_links`, `projects`, `missing`"
+
+
+@pytest.mark.parametrize("key", ["url", "find_links"])
+def test_only_pypi_itself_is_of_the_kind_pypi(key: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        PyPI("company", {key: Url("https://example.com/simple/")})
+
+    assert str(raised.value) == f"source `company` of kind `pypi` is PyPI itself, and has no `{key}`"
+    assert (raised.value.hint, raised.value.payload) == ('write kind = "index" for any other index', {"key": key})
 
 
 def test_settings_that_it_has() -> None:
