@@ -101,6 +101,40 @@ async def test_a_misspelt_setting_sends_no_name_anywhere(server: IndexServer, tm
     assert server.requests == []
 
 
+# The address
+
+
+ADDRESSES = [
+    ("url", "https://example.com/simple", "https://example.com/simple/"),
+    ("url", "https://example.com/simple/", "https://example.com/simple/"),
+    ("url", "https://me:secret@EXAMPLE.com:443/simple", "https://example.com/simple/"),
+    ("find_links", "https://example.com/links", "https://example.com/links"),
+    ("find_links", "https://example.com/links/", "https://example.com/links/"),
+]
+
+
+@pytest.mark.parametrize(("key", "given", "address"), ADDRESSES)
+def test_an_address_is_written_one_way(key: str, given: str, address: str) -> None:
+    assert SimpleIndex("acme", {key: Url(given)}).address() == address
+
+
+def test_an_address_with_a_query_tells_queries_apart() -> None:
+    ways = ["simple?token=a", "simple/?token=a", "simple/?token=b"]
+    first, same, other = (SimpleIndex("acme", {"url": f"https://example.com/{way}"}).address() for way in ways)
+
+    assert first == same != other
+    assert first.startswith("https://example.com/simple/?token=****#")
+
+
+async def test_both_ways_to_write_an_address_share_what_is_cached(server: IndexServer, tmp_path: Path) -> None:
+    answers = []
+    for url in (server.index_url.rstrip("/"), f"{server.index_url.rstrip('/')}/"):
+        async with database(tmp_path, index("acme", url=Url(url))) as asked:
+            answers.append(await asked.metadata("acme"))
+
+    assert [answer.cached for answer in answers] == [False, True]
+
+
 # The query of an address
 
 

@@ -83,8 +83,11 @@ class SimpleIndex:
 
     @hookimpl
     def address(self) -> str:
-        """With a digest of the whole where the query, which may be a token, is not shown."""
-        url = cast(Url, self.links or self.url)
+        """One for all ways to write it, as far as they send the same requests: an index's ends in `/`.
+
+        With a digest of the whole where the query, which may be a token, is not shown.
+        """
+        url = self.links or cast(Url, self.url).as_directory()
         return f"{url}#{url.digest()}" if "?" in str(url) else str(url)
 
     @hookimpl
