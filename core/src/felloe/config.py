@@ -30,8 +30,9 @@ from felloe.errors import ConfigError, RequirementError
 from felloe.override import Override, read_overrides
 from felloe.url import Url
 
-__all__ = ["Building", "Config", "Limits", "Options", "Policy", "SourceSettings"]
+__all__ = ["DEFAULT_INDEX", "Building", "Config", "Limits", "Options", "Policy", "SourceSettings"]
 
+DEFAULT_INDEX = "pypi"  # the kind of the index that is asked where none is configured in its place
 INDEX_SCHEMES = frozenset({"http", "https", "file"})
 
 
@@ -197,7 +198,7 @@ class Config:
         return cls(
             cache_dir=_cache_dir(own),
             sources=_sources(layers),
-            replaced_kinds=frozenset({"pypi"}) if _replaces_default(layers) else frozenset(),
+            replaced_kinds=frozenset({DEFAULT_INDEX}) if _replaces_default(layers) else frozenset(),
             policy=_policy(own),
             limits=Limits(**read.values(own, LIMITS)),
             building=_building(own),
@@ -353,7 +354,7 @@ def _other_sources(layers: Sequence[Layer], asked: Sequence[Layer]) -> Iterator[
 
 
 def _is_index_url(source: SourceSettings) -> bool:
-    return source.kind == "pypi" or (source.kind == "index" and "url" in source.settings)
+    return source.kind == DEFAULT_INDEX or (source.kind == "index" and "url" in source.settings)
 
 
 def _index(given: Given) -> SourceSettings:
