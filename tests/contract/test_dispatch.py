@@ -330,6 +330,7 @@ LIES: list[tuple[str, object, str]] = [
     ("fetch", Path("file"), f"{PATH}, not Fetched"),
     ("fetch", lying(FETCHED, path="file"), "a Fetched whose `path` is str, not Path"),
     ("fetch", lying(FETCHED, content=b""), "a Fetched whose `content` is bytes, not str | None"),
+    ("fetch", lying(FETCHED, filename=Path("f")), f"a Fetched whose `filename` is {PATH}, not str | None"),
     ("metadata", b"Name: acme", "bytes, not RawMetadata | None"),
     ("metadata", lying(RAW, bytes="Name: acme"), "a RawMetadata whose `bytes` is str, not bytes"),
     ("metadata", lying(RAW, validators=None), "a RawMetadata whose `validators` is NoneType, not Mapping"),

@@ -65,6 +65,7 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
         "path": Path,
         "content": str | None,
         "validators": Mapping,
+        "filename": str | None,
         "scm": str | None,
         "editable_root": Path | None,
     },

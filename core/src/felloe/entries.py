@@ -125,7 +125,7 @@ class Entries:
         hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
             raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
-        path = self._archives.put(fetched.path, digests["sha256"], at.dist.filename)
+        path = self._archives.put(fetched.path, digests["sha256"], fetched.filename or at.dist.filename)
         return path, self._entry(at, digests, fetched.validators, verified=True)
 
     def _tree(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:

@@ -167,9 +167,10 @@ class Entry:
 class Fetched:
     """Bytes that a source brought: a file, or for the kind `tree` a folder, in the scratch folder it was given.
 
-    `content` is their content id; a file needs none, the core hashes it. `scm` is what version control says of a tree
-    and its files do not (see `scm_state`): where it differs, another build is due. `editable_root` is the project's own
-    folder, where an editable build has to run; nothing else is ever written there.
+    `content` is their content id; a file needs none, the core hashes it. `filename` is for a source that learns it with
+    the bytes: it names the archive in the cache, and no more; kind and project are as `find` has said. `scm` is what
+    version control says of a tree and its files do not (see `scm_state`): where it differs, another build is due.
+    `editable_root` is the project's own folder, where an editable build has to run; nothing else is ever written there.
     """
 
     path: Path
