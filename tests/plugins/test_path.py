@@ -139,7 +139,8 @@ def test_there_are_no_settings() -> None:
 @pytest.mark.parametrize(
     ("filename", "name", "expected"),
     [
-        (SDIST, "", ("sdist", SDIST, None, None)),
+        (SDIST, "", ("sdist", SDIST, "acme", "1.0")),
+        (SDIST, "acme @ ", ("sdist", SDIST, "acme", "1.0")),
         (SDIST, "Acme.App @ ", ("sdist", SDIST, "acme-app", None)),
         ("master.zip", "", ("sdist", "master.zip", None, None)),
         ("no-suffix", "", ("sdist", "no-suffix", None, None)),

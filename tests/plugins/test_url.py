@@ -88,9 +88,12 @@ async def dist_of(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (f"{HOST}/{SDIST}", ("sdist", SDIST, None, None)),
+        (f"{HOST}/{SDIST}", ("sdist", SDIST, "acme", "1.0")),
+        (f"acme @ {HOST}/{SDIST}", ("sdist", SDIST, "acme", "1.0")),
+        (f"acme @ {HOST}/release-1.0.tar.gz", ("sdist", "release-1.0.tar.gz", "acme", None)),
+        (f"{HOST}/{SDIST}#subdirectory=app", ("sdist", SDIST, None, None)),
         (f"Acme.App @ {HOST}/{SDIST}", ("sdist", SDIST, "acme-app", None)),
-        (f"{HOST}/{SDIST}#egg=acme", ("sdist", SDIST, "acme", None)),
+        (f"{HOST}/{SDIST}#egg=acme", ("sdist", SDIST, "acme", "1.0")),
         (f"{HOST}/{WHEEL}", ("wheel", WHEEL, "acme", "1.0")),
         (f"acme @ {HOST}/{WHEEL}", ("wheel", WHEEL, "acme", "1.0")),
         (f"{HOST}/Acme_App-1.0-2-py3-none-any.whl", ("wheel", "Acme_App-1.0-2-py3-none-any.whl", "acme-app", "1.0")),
@@ -396,11 +399,11 @@ async def test_the_same_bytes_with_new_validators_refresh_the_entry(scene: Scene
 
 @pytest.mark.parametrize("ask", ["metadata", "wheel"])
 async def test_new_bytes_are_built(scene: Scene, ask: str) -> None:
-    url = scene.serve(f"/{SDIST}", buildable(scene.folder, "acme", requires_dist="['old']"))
+    url = scene.serve("/latest.tar.gz", buildable(scene.folder, "acme", requires_dist="['old']"))
     ask_for = scene.wheel if ask == "wheel" else scene.metadata
     await ask_for(url)
     scene.hooks()
-    scene.serve(f"/{SDIST}", buildable(scene.folder, "acme", "2.0", requires_dist="['new']"))
+    scene.serve("/latest.tar.gz", buildable(scene.folder, "acme", "2.0", requires_dist="['new']"))
 
     answer = await ask_for(f"acme @ {url}")
     assert (answer.metadata.version, answer.metadata.requires_dist, answer.cached) == ("2.0", ("new",), False)

@@ -152,7 +152,9 @@ class Line:
                 raise _beyond_effort(at, effort, "is not in the cache")
             if raw := await self._short_cut(at, checked.fetched):
                 record = await self._entries.remember(at, raw)
-                return self._answer(at, record, Known(*_known_wheel(record, at.dist)), cached=False)
+                known = Known(*_known_wheel(record, at.dist))
+                self._check_identity(at, known.metadata)
+                return self._answer(at, record, known, cached=False)
             answer: Answer = await self._shared(at, effort, lambda: self._found_out(at, checked, effort))
             return answer
 
@@ -370,11 +372,11 @@ class Line:
     def _check_identity(self, at: Place, metadata: Metadata) -> None:
         """Raises MetadataError where `metadata` are of something else, NoMatchError where a constraint forbids them.
 
-        What has a name and a version was compared with the constraints when it was selected.
+        What was asked for by name, and has a version, was compared with the constraints when it was selected.
         """
         check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         policy = self._parts.config.policy
-        if policy.constraints and not at.stack and None in {at.dist.name, at.dist.version}:
+        if policy.constraints and not at.stack and None in {at.request.name, at.dist.version}:
             check_constraints(metadata, at.request, self._parts.interpreter(), policy, at.what)
 
     async def _wheel_of(self, build: Build) -> Path | None:

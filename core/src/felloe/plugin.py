@@ -19,6 +19,7 @@ from felloe.errors import (
     RequirementError,
     SourceError,
 )
+from felloe.filename import sdist_identity, wheel_identity
 from felloe.hookspecs import hookimpl
 from felloe.progress import Event
 from felloe.request import redacted
@@ -47,7 +48,6 @@ from felloe.values import (
     Source,
     Stale,
 )
-from felloe.wheel_name import wheel_identity
 
 __all__ = [
     "ArchiveError",
@@ -91,5 +91,6 @@ __all__ = [
     "redacted",
     "refuse_unknown",
     "scm_state",
+    "sdist_identity",
     "wheel_identity",
 ]

@@ -16,6 +16,8 @@ from felloe.values import Json, Metadata
 
 __all__ = ["own_copy", "read_prepared", "read_wheel"]
 
+FAULT = "this is a fault of the project or of its backend: choose another version, or tell its author"
+
 
 def read_prepared(info: Path, job: BuildJob) -> Metadata:
     """METADATA of the `.dist-info` folder that a backend prepared. Raises BuildError."""
@@ -68,7 +70,8 @@ def _checked(raw: bytes, job: BuildJob) -> Metadata:
     try:
         check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
     except FelloeError as error:
-        raise _bad(job, str(error), asked=job.frame.name) from error  # under its own name it is good
+        # Under its own name it is good.
+        raise _bad(job, str(error), hint=error.hint, asked=job.frame.name) from error
     return metadata
 
 
@@ -84,10 +87,10 @@ def _read_metadata(path: Path, job: BuildJob) -> bytes:
         return file.read()
 
 
-def _bad(job: BuildJob, reason: str, **payload: Json) -> BuildError:
+def _bad(job: BuildJob, reason: str, *, hint: str = FAULT, **payload: Json) -> BuildError:
     return BuildError(
         f"the build of {job.what} made what cannot be used: {reason}",
-        hint="this is a fault of the project or of its backend: choose another version, or tell its author",
+        hint=hint,
         code="bad-backend-output",
         **payload,
     )

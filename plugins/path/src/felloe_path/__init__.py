@@ -31,6 +31,7 @@ from felloe.plugin import (
     is_stepping,
     key_part,
     refuse_unknown,
+    sdist_identity,
     wheel_identity,
 )
 from felloe_path.content import Remembered, changed_files, content_of
@@ -128,7 +129,7 @@ class LocalPath:
             )
         filename = _printable(cast(Path, request.path).name)
         is_wheel = filename.endswith(".whl")
-        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
+        name, version = (wheel_identity if is_wheel else sdist_identity)(request, filename)
         item = Item("", "file", str(path), stamp=stamp_of(status))
         try:
             digest = await _remembering(path, ctx, lambda remembered, check: remembered.sha256(item, check))

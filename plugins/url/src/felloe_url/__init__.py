@@ -22,6 +22,7 @@ from felloe.plugin import (
     hookimpl,
     key_part,
     refuse_unknown,
+    sdist_identity,
     wheel_identity,
 )
 
@@ -61,7 +62,7 @@ class DirectUrl:
         url = cast(Url, request.url)
         filename = _filename(url)
         is_wheel = filename.endswith(".whl")
-        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
+        name, version = (wheel_identity if is_wheel else sdist_identity)(request, filename)
         hashes = _declared_hashes(url)
         return [
             Dist(
