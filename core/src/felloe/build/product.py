@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildJob
@@ -20,12 +24,15 @@ FAULT = "this is a fault of the project or of its backend: choose another versio
 
 
 def read_prepared(info: Path, job: BuildJob) -> Metadata:
-    """METADATA of the `.dist-info` folder that a backend prepared. Raises BuildError."""
-    return _checked(_read_metadata(info / "METADATA", job), job)
+    """METADATA of the `.dist-info` folder that a backend prepared, and named after them. Raises BuildError."""
+    metadata = _checked(_read_metadata(info / "METADATA", job), job)
+    name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+    _check_label(info.name, name, version, metadata, job)
+    return metadata
 
 
 def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
-    """METADATA of the wheel that a backend made, of a format that is known (PEP 427).
+    """METADATA of the wheel that a backend made, of a format that is known (PEP 427), and named after them.
 
     It has to fit the interpreter asked about. Raises BuildError.
     """
@@ -37,6 +44,8 @@ def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
     except FelloeError as error:
         raise _bad(job, str(error)) from error
     metadata = _checked(raw, job)
+    name, version, *_ = wheel.name.split("-")
+    _check_label(wheel.name, name, version, metadata, job)
     if not fits(wheel.name, job.interpreter):
         raise BuildError(
             f"the build of {job.what} made `{wheel.name}`, which does not fit Python {job.interpreter.version}",
@@ -73,6 +82,26 @@ def _checked(raw: bytes, job: BuildJob) -> Metadata:
         # Under its own name it is good.
         raise _bad(job, str(error), hint=error.hint, asked=job.frame.name) from error
     return metadata
+
+
+def _check_label(label: str, name: str, version: str, metadata: Metadata, job: BuildJob) -> None:
+    """Names have to agree by PEP 503, versions by PEP 440, or as a file name has to escape them (PEP 427)."""
+    if canonicalize_name(name) != canonicalize_name(metadata.name) or not _is_version(version, metadata.version):
+        raise _bad(job, f"`{label}` holds the metadata of `{metadata.name} {metadata.version}`")
+
+
+def _is_version(label: str, version: str) -> bool:
+    if _escaped(label) == _escaped(version):
+        return True
+    try:
+        found = Version(version)
+        return _escaped(label) == _escaped(str(found)) or Version(label.replace("_", "-")) == found
+    except InvalidVersion:
+        return False
+
+
+def _escaped(version: str) -> str:
+    return re.sub(r"[^\w.]+", "_", version)
 
 
 def _read_metadata(path: Path, job: BuildJob) -> bytes:
