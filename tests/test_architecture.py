@@ -55,7 +55,7 @@ WRITES_WHERE_TOLD = {
     "context.py": "a folder of its own in scratch",
     "installation/files.py": "the folder into which an environment is installed or copied",
     "interpreter.py": "the file, in a temporary folder, in which another interpreter answers",
-    "net/download.py": "a file in scratch",
+    "net/download.py": "files in scratch",
     "net/tree.py": "the folder into which an archive is unpacked",
     "felloe_git/trees.py": "a checkout in scratch",
     "felloe_git/checkout.py": "a checkout in scratch",

@@ -609,6 +609,60 @@ async def test_another_project_of_one_archive_with_another_kind_of_hash(scene: S
     assert answer.metadata.name == "two"
 
 
+def projects(folder: Path, version: str) -> Path:
+    """An sdist with two more projects in folders."""
+    inner = {
+        f"{name}/pyproject.toml": f'project = {{name = "{name}", version = "{version}"}}\n' for name in ("one", "two")
+    }
+    return make_sdist(folder, Project("acme", version), files=inner)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["{}", "acme @ {}"],
+        ["{}#subdirectory=one", "{}#subdirectory=two"],
+        ["two @ {}#subdirectory=two", "{}", "{}#subdirectory=one", "{}#subdirectory=two"],
+    ],
+)
+async def test_a_url_is_asked_once_in_a_run(scene: Scene, forms: list[str], version: str, at_once: bool) -> None:
+    """Whatever of it is wanted, and in which words; what it sends is received once."""
+    url = scene.serve("/archive", projects(scene.folder, "1.0"))
+    texts = [form.format(url) for form in forms]
+    async with scene.database() as database:
+        for text in texts:
+            assert (await database.metadata(text)).metadata.version == "1.0"
+    assert scene.statuses() == [200]
+    scene.serve("/archive", projects(scene.folder, version))
+
+    async with scene.database() as database:
+        if at_once:
+            outcomes = [outcome async for outcome in database.metadata_many(texts)]
+            answers = [outcome.value for outcome in outcomes if outcome.error is None]
+        else:
+            answers = [await database.metadata(text) for text in texts]
+
+    assert [answer.metadata.version for answer in answers] == [version] * len(texts)
+    assert scene.statuses() == [304 if version == "1.0" else 200]
+    assert files_below(scene.cache, "scratch") == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_url_that_could_not_be_asked_is_asked_again(scene: Scene, number: int) -> None:
+    url = scene.serve(f"/{SDIST}", make_sdist(scene.folder, Project("acme", "1.0")))
+    await scene.metadata(url)
+    scene.server.behave(f"/{SDIST}", Behaviour(etag="auto", statuses=[403] * number))
+
+    async with scene.database() as database:
+        for _ in range(number):
+            with pytest.raises(NetworkError, match="answered 403"):
+                await database.metadata(url)
+        assert (await database.metadata(url)).cached
+    assert scene.statuses() == [*[403] * number, 304]
+
+
 # Names
 
 

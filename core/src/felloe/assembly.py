@@ -226,7 +226,7 @@ class Database(Line):
             run=run,
             store=store,
             pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
-            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE),
+            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, run.folder),
             memory=Memory(),
             offline=self.config.offline,
             report=self._report,
