@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import anyio
 import pytest
+from attrs import evolve
 
 from felloe.assembly import Database
 from felloe.context import ItemContext, Owner
@@ -403,9 +404,10 @@ async def test_offline_the_last_known_commit_of_a_branch_answers_and_that_is_sai
     async with scene.run(offline=True) as run:
         dist = await run.find(f"git+{acme.url}@main")
         assert await run.files(dist) == PLAIN
+        assert await run.find(f"acme @ git+{acme.url}@main") == evolve(dist, name="acme")
     assert dist.content == f"git:{commit}"
     assert scene.server.requests == []
-    (message,) = scene.told.messages("git-offline")
+    (message,) = scene.told.messages("warning")
     assert commit in message
     assert "`main`" in message
 

@@ -15,7 +15,7 @@ class Event:
 
     Codes: `request` (sent: url, status), `page-fresh`, `page-revalidated`, `page-offline`, `download` (url, bytes),
     `owner`, `fresh`, `stale` (code, evidence), `miss`, `rung`, `build`, `waiting` (for a lock or a server, and why),
-    `warning`; and of repositories `git-list`, `git-fetch`, `git-offline`.
+    `warning`; and of repositories `git-list`, `git-fetch`.
     """
 
     code: str
