@@ -277,8 +277,10 @@ async def test_a_full_commit_is_a_place_in_the_cache_without_asking_anybody(scen
     async with scene.run(offline=True) as run:
         found = await run.find(f"Acme.App @ git+https://example.com/x/acme.git@{HEX.upper()}#subdirectory=libs/a")
     assert (found.kind, found.content, found.name, found.filename) == ("tree", f"git:{HEX}", "acme-app", "acme")
-    key = run.source.cache_key(found)
-    assert key.parts == (remote("git+https://example.com/x/acme").key, HEX, "subdirectory=libs%2Fa", "acme")
+    repository = remote("git+https://example.com/x/acme")
+    assert run.source.cache_key(found).parts == (repository.key_of("libs/a"), HEX)
+    assert run.source.cache_key(evolve(found, subdirectory=None)).parts == (repository.key, HEX)
+    assert len({repository.key, *map(repository.key_of, ["libs/a", "libs", "a"])}) == 4
     assert scene.told.events == []
 
 

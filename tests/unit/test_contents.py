@@ -192,6 +192,16 @@ def test_items_are_in_order(cache):
     ]
 
 
+@pytest.mark.parametrize("said", ["acme", None, 1])
+def test_the_file_name_is_what_the_source_says_where_the_key_does_not_end_in_it(cache, said):
+    commit = "c0" * 20
+    entry = Entry(content=f"git:{commit}", locator={} if said is None else {"filename": said})
+    path = cache.layout.entry("git", "", CacheKey(parts=("0" * 16, commit)))
+    anyio.run(cache.records.change, path, lambda old: Record(kind="git", entry=entry))
+
+    assert summary(cache) == [("acme" if said == "acme" else commit, "git", "")]
+
+
 @pytest.mark.parametrize(
     ("filename", "name"),
     [
