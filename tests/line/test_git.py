@@ -102,7 +102,7 @@ async def test_what_pyproject_proves_needs_no_build(scene: Scene) -> None:
     assert scene.asked() == (1, 1)
     (entry,) = scene.entries()
     kind, _, *rest = entry.split("/")
-    assert (kind, rest) == ("git", [commit, "acme"])
+    assert (kind, rest) == ("git", [commit])
 
     again = await scene.metadata(f"acme @ git+{acme.url}@main")
     assert (again.cached, again.metadata, scene.asked()) == (True, answer.metadata, (1, 0))

@@ -501,6 +501,38 @@ async def test_history_and_tags_where_they_may_be_asked_for(scene: Scene) -> Non
     assert scene.server.requests == []
 
 
+STATED = PLAIN["pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("files", "described"),
+    [
+        ({"setup.py": "from about import version", "about.py": "import subprocess"}, True),
+        ({"setup.cfg": "[metadata]\nname = acme\n"}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = ["flit_core"]\n'}, True),
+        ({"pyproject.toml": '[project]\nname = "acme"\ndynamic = ["version"]\n'}, True),
+        ({"pyproject.toml": '[tool.poetry]\nversion = "1.0"\n'}, True),
+        ({"pyproject.toml": "[project"}, True),
+        ({"pyproject.toml": "[project]\nversion = 1\n"}, True),
+        ({"pyproject.toml": STATED}, False),
+        ({"pyproject.toml": STATED, "setup.py": "from about import version"}, False),
+        ({"pyproject.toml": STATED, "setup.py": "import setuptools_scm"}, True),
+        ({"a": "no project"}, False),
+    ],
+)
+async def test_only_a_version_that_is_stated_needs_no_history(
+    scene: Scene, files: dict[str, str], described: bool
+) -> None:
+    acme = scene.server.repository("acme")
+    acme.commit({"first": "1"})
+    acme.tag("v1")
+    acme.commit(files)
+    async with scene.run() as run, run.fetched(f"git+{acme.url}") as fetched:
+        assert str(fetched.scm).startswith("v1-1-g") is described
+        assert (git("tag", folder=fetched.path) == "v1") is described
+    assert scene.server.fetches == (2 if described else 1)
+
+
 async def test_once_history_is_there_new_commits_come_with_theirs_at_once(scene: Scene) -> None:
     acme = scene.server.repository("acme")
     acme.commit(ASKING)

@@ -21,6 +21,7 @@ from felloe.errors import (
 )
 from felloe.filename import sdist_identity, wheel_identity
 from felloe.hookspecs import hookimpl
+from felloe.metadata import load_pyproject
 from felloe.progress import Event
 from felloe.request import redacted
 from felloe.scm import asks_scm, git_environ, scm_state
@@ -87,6 +88,7 @@ __all__ = [
     "hookimpl",
     "is_stepping",
     "key_part",
+    "load_pyproject",
     "must_not_step",
     "redacted",
     "refuse_unknown",
