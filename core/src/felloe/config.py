@@ -82,8 +82,8 @@ class Building:
     `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
     name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
     never built, and where there is a list `allow`, nothing else than what it covers. `inputs` are, by name, what else
-    builds of a project depend on. What failed before is tried again with `retry_failed`. `build_timeout` is in seconds,
-    of one hook of a backend.
+    builds of a project depend on. `builder` is the extension that builds what it accepts in the core's place. What
+    failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
@@ -92,6 +92,7 @@ class Building:
     no_build: frozenset[str] = frozenset()
     allow: tuple[AllowedBuild, ...] | None = None
     inputs: Mapping[str, tuple[DeclaredInput, ...]] = field(factory=dict)
+    builder: str | None = None
     no_build_isolation: bool = False
     retry_failed: bool = False
     build_timeout: float = 3600.0
@@ -495,6 +496,7 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
 }
 BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
     "allow": allowed_builds,
+    "builder": read.text,
     "inputs": declared_inputs,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
