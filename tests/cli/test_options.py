@@ -70,14 +70,79 @@ def test_a_mistake_in_a_file_is_told_with_its_place(
     assert (result.out, index.requests) == ("", [])
 
 
-def test_what_fails_as_a_whole_is_an_object_too(felloe: Program) -> None:
-    document = felloe("metadata", "-r", "not-there.txt", "--json", code=1).document
-    newer = felloe("metadata", "acme", "--exclude-newer", "yesterday", "--json", code=1).document
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--exclude-newer", "yesterday"),
+        ("--no-binary", "!!"),
+        ("--only-binary", "!!"),
+        ("--index-url", "bad://example.com"),
+        ("--extra-index-url", "corp=bad://example.com"),
+        ("--find-links", "me:secret@example.com"),
+        ("--refresh-package", "bad name!"),
+        ("--no-build-package", "bad name!"),
+        ("--requirement", "nothing.txt"),
+        ("--constraint", "nothing.txt"),
+        ("--build-constraint", "."),
+        ("--config-setting", "=x"),
+        ("--config-settings", "=x"),
+        ("--config-settings-package", "x=1"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_wrong_usage(felloe: Program, option: str, value: str) -> None:
+    human = felloe("metadata", "acme", option, value, code=2)
+    error = felloe("metadata", "acme", option, value, "--json", code=2).document["error"]
 
-    assert set(document["error"]) == {"code", "message", "hint"}
-    assert document["error"]["code"] == "invalid-requirement"
-    assert newer["error"]["code"] == "invalid-configuration"
-    assert "--exclude-newer" in newer["error"]["message"]
+    assert set(error) == {"code", "message", "hint"}
+    assert (error["code"], bool(error["hint"])) == ("invalid-configuration", True)
+    assert f"`{option.removesuffix('s') if option == '--config-settings' else option}" in error["message"]
+    assert human.err.startswith(f"error: {error['message']}\n  hint: ")
+    assert human.out == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "environ"),
+    [
+        pytest.param(['exclude-newer = "yesterday"'], {}, id="file"),
+        pytest.param([], {"FELLOE_INDEX_URL": "bad://example.com"}, id="variable"),
+    ],
+)
+def test_a_wrong_value_elsewhere_is_an_error_of_that_place(
+    felloe: Program, lines: list[str], environ: dict[str, str]
+) -> None:
+    felloe.write("felloe.toml", *lines)
+
+    error = felloe("metadata", "acme", "--json", code=1, **environ).document["error"]
+
+    assert error["code"] == "invalid-configuration"
+
+
+def test_a_command_line_that_cannot_be_parsed_is_an_object_too(felloe: Program) -> None:
+    for arguments in (["metadata", "--no-such"], ["metadata"], ["wheel", "acme"], ["--no-such"], ["cache", "no-such"]):
+        result = felloe(*arguments, "--json", code=2)
+
+        assert (result.document["error"]["code"], result.err) == ("wrong-usage", "")
+        assert "--help" in result.document["error"]["hint"]
+
+
+def test_a_fault_of_ours_is_an_object_that_says_how_to_report_it(felloe: Program, tmp_path: Path) -> None:
+    broken = "import felloe.config as c\nc.find_layers = None\n"
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/sitecustomize.py").write_text(broken)
+    given = {"PYTHONPATH": str(tmp_path / "broken")}
+
+    result = felloe("metadata", "acme", "--json", code=1, **given)
+    human = felloe("metadata", "acme", code=1, **given)
+
+    error = result.document["error"]
+    assert (error["code"], result.err) == ("internal-error", "")
+    assert error["message"].startswith("TypeError: ")
+    assert "FELLOE_STRICT=1" in error["hint"]
+    assert human.err == f"error: {error['message']}\n  hint: {error['hint']}\n"
+    strict = felloe.start("metadata", "acme", "--json", **given, FELLOE_STRICT="1")
+    out, err = strict.communicate(timeout=30)
+    assert json.loads(out)["error"] == error
+    assert err.startswith("Traceback")
 
 
 def test_a_password_of_a_variable_is_sent_and_is_nowhere_else(felloe: Program, index: IndexServer) -> None:

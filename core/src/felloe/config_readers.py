@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from felloe.config_layers import Given, Layer
-from felloe.errors import ConfigError
 
 __all__ = [
     "ALL",
@@ -49,7 +48,7 @@ def values(layers: Sequence[Layer], readers: Mapping[str, Callable[[Given], Any]
 
 
 def refuse(given: Given, expected: str, value: object) -> NoReturn:
-    raise ConfigError(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
+    raise given.error(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
 
 
 def check_table(given: Given, keys: Sequence[str]) -> None:
@@ -58,7 +57,7 @@ def check_table(given: Given, keys: Sequence[str]) -> None:
         refuse(given, "a table", given.value)
     for key in given.value:
         if key not in keys:
-            raise ConfigError(f"`{given.at(key).origin}` is not known", hint=f"There are {', '.join(keys)}.")
+            raise given.error(f"`{given.at(key).origin}` is not known", hint=f"There are {', '.join(keys)}.")
 
 
 def boolean(given: Given) -> bool:
@@ -137,7 +136,7 @@ def normalised(given: Given, name: str) -> str:
     try:
         return canonicalize_name(name.strip(), validate=True)
     except InvalidName as error:
-        raise ConfigError(
+        raise given.error(
             f"`{given.origin}` has `{name:.80}`, which is no name of a project",
             hint="Names look like `django-allauth`.",
         ) from error
@@ -166,7 +165,7 @@ def pins(given: Given) -> dict[str, str]:
     found: dict[str, str] = {}
     for pattern, source in given.value.items():
         if found.setdefault(normal_pattern(pattern), source) != source:
-            raise ConfigError(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
+            raise given.error(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
     return found
 
 

@@ -19,9 +19,9 @@ from typing import IO
 from attrs import evolve, field, frozen
 from packaging.utils import InvalidName, canonicalize_name
 
+from felloe.config import may_be_index
 from felloe.errors import RequirementError
 from felloe.request import Expanded, parse_request, redacted
-from felloe.url import Url
 from felloe.values import Request
 
 __all__ = ["FileOptions", "RequirementsFile", "read_constraints", "read_requirements"]
@@ -397,12 +397,11 @@ def _is_url(value: str) -> bool:
 
 def _address(value: str, folder: Path) -> str:
     """A URL as it is, a path as a `file:` URL."""
-    try:
-        if _is_url(value):
-            Url(value)
-            return value
-    except RequirementError:
-        raise RequirementError(f"`{redacted(value)}` is not a URL", hint="Write `https://HOST/PATH`.") from None
+    if _is_url(value):
+        if not may_be_index(value):
+            problem = "is not a URL (http, https, file)"
+            raise RequirementError(f"`{redacted(value)}` {problem}", hint="Write `https://HOST/PATH`.")
+        return value
     if not _is_path(value):
         raise RequirementError("what is no URL has to be the path of a folder", hint="Write `https://HOST/PATH`.")
     return Path(os.path.normpath((folder / value).absolute())).as_uri()

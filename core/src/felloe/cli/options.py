@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 from attrs import frozen
 
 from felloe.blocking import BlockingDatabase
-from felloe.cli.output import Console, error_object, print_json
+from felloe.cli.output import Console
 from felloe.config import Config, Options
-from felloe.errors import FelloeError, RequirementError
+from felloe.errors import ConfigError, FelloeError, RequirementError
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request, redacted
 from felloe.requirements_file import RequirementsFile, read_constraints, read_requirements
@@ -55,7 +54,15 @@ SELECTION = [
     click.option("--require-hashes", is_flag=True, default=None, help="Every requirement needs a hash."),
 ]
 BUILDING = [
-    click.option("--config-setting", "-C", "config_settings", metavar="K=V", multiple=True, help="For the backend."),
+    click.option(
+        "--config-setting",
+        "--config-settings",
+        "-C",
+        "config_settings",
+        metavar="K=V",
+        multiple=True,
+        help="For the backend.",
+    ),
     click.option(
         "--config-settings-package", metavar="NAME:K=V", multiple=True, help="For the backend of one project."
     ),
@@ -81,28 +88,12 @@ def shared(*groups: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
     """Adds groups of options to a command."""
 
     def add(function: F) -> F:
-        command = _with_errors_as_json(function)
+        command = function
         for option in reversed([option for group in groups for option in group]):
             command = option(command)
         return command
 
     return add
-
-
-def _with_errors_as_json(function: F) -> F:
-    """What fails as a whole is an object too, with --json."""
-
-    @wraps(function)
-    def command(*, as_json: bool, **given: Any) -> None:
-        try:
-            function(as_json=as_json, **given)
-        except FelloeError as error:
-            if not as_json:
-                raise
-            print_json(error=error_object(error))
-            raise click.exceptions.Exit(1) from error
-
-    return cast(F, command)
 
 
 def answering(command: F) -> F:
@@ -165,7 +156,7 @@ def open_session(
     texts = [*requirements, *(f"-e {path.strip()}" for path in options.get("editable", ()))]
     if "requirement" in options and not texts and not options["requirement"]:
         raise click.UsageError("Say at least one REQUIREMENT, or give a file with -r.")
-    build_constraints = [read_constraints(path, environ=os.environ) for path in options.get("build_constraint", ())]
+    build_constraints = _constraint_files("--build-constraint", options.get("build_constraint", ()))
     config = Config.load(**_settings(options, files), build_constraints=_constraints_of(build_constraints))
     console = Console(options["progress"], quiet=options["quiet"], verbose=options["verbose"])
     for warning in (text for file in (*files, *build_constraints) for text in file.warnings):
@@ -204,9 +195,27 @@ def _parsed(text: str) -> Asked:
 def _files(options: Mapping[str, Any]) -> list[RequirementsFile]:
     """Those of -r, then those of -c."""
     return [
-        *(read_requirements(path, environ=os.environ) for path in options.get("requirement", ())),
-        *(read_constraints(path, environ=os.environ) for path in options.get("constraint", ())),
+        *(
+            read_requirements(_file("--requirement", path), environ=os.environ)
+            for path in options.get("requirement", ())
+        ),
+        *_constraint_files("--constraint", options.get("constraint", ())),
     ]
+
+
+def _constraint_files(option: str, paths: Sequence[str]) -> list[RequirementsFile]:
+    return [read_constraints(_file(option, path), environ=os.environ) for path in paths]
+
+
+def _file(option: str, path: str) -> str:
+    """What `option` names. Raises ConfigError where nothing is there: then the option is wrong, and not the file."""
+    if path != "-" and not os.path.isfile(path):  # noqa: PTH113  # False, and no error, for what cannot be a path
+        raise ConfigError(
+            f"`{option}` names `{redacted(path)}`, which is not there, or is not a file",
+            hint="Check the path; `-` is standard input.",
+            origin=option,
+        )
+    return path
 
 
 def _settings(options: Mapping[str, Any], files: Sequence[RequirementsFile]) -> dict[str, Any]:

@@ -10,16 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from felloe.errors import FelloeError
+from felloe.errors import ConfigError, FelloeError
 from felloe.progress import Event
 from felloe.values import Answer, Outcome, Wheel
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Console", "error_object", "print_json", "print_metadata", "printable", "result_object", "show_error"]
+__all__ = [
+    "Console",
+    "error_object",
+    "exit_code",
+    "print_json",
+    "print_metadata",
+    "printable",
+    "result_object",
+    "show_error",
+    "show_failure",
+    "show_traceback",
+]
 
 SCHEMA = 1
+REPORT_IT = "this is a fault of felloe: report it, with the command and what FELLOE_STRICT=1 shows"
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
 PLAIN = frozenset({"download", "waiting", "warning"})
 
@@ -39,8 +51,13 @@ def error_object(error: BaseException) -> dict[str, str]:
     if isinstance(error, FelloeError):
         log = {"log": error.payload["log"]} if "log" in error.payload else {}
         return {"code": error.code, "message": str(error), "hint": error.hint, **log}
-    message = f"{type(error).__name__}: {error}"
-    return {"code": "internal", "message": message, "hint": "this is a fault of felloe; FELLOE_STRICT=1 shows where"}
+    return {"code": "internal-error", "message": f"{type(error).__name__}: {error}", "hint": REPORT_IT}
+
+
+def exit_code(error: BaseException) -> int:
+    """What the program exits with where `error` is of all that it was asked: 2 for a wrong option, else 1."""
+    is_usage = isinstance(error, ConfigError) and str(error.payload.get("origin", "")).startswith("-")
+    return 2 if is_usage else 1
 
 
 def result_object(requirement: str, outcome: Outcome) -> dict[str, Any]:
@@ -63,12 +80,26 @@ def result_object(requirement: str, outcome: Outcome) -> dict[str, Any]:
     return {**fields, "metadata": value.metadata.fields}
 
 
-def show_error(error: BaseException, requirement: str = "") -> None:
-    """What, where, and what to do, on stderr; with FELLOE_STRICT=1 where in the code, too."""
+def show_failure(error: BaseException, *, as_json: bool) -> None:
+    """Of all that was asked: an object on stdout, or a person's form of it on stderr."""
+    if as_json:
+        show_traceback(error)
+        print_json(error=error_object(error))
+    else:
+        show_error(error)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Where in the code, on stderr: with FELLOE_STRICT=1 alone."""
     if os.environ.get("FELLOE_STRICT") == "1":
         import traceback
 
         traceback.print_exception(error)
+
+
+def show_error(error: BaseException, requirement: str = "") -> None:
+    """What, where, and what to do, on stderr; with FELLOE_STRICT=1 where in the code, too."""
+    show_traceback(error)
     shown = error_object(error)
     said = printable(f"{requirement and requirement + ': '}{shown['message']}")
     text = f"{click.style('error', fg='red')}: {said}"
