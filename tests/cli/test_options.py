@@ -17,14 +17,14 @@ PASSWORD = "s3cr3t-pa55word"
 # Requirements files
 
 
-def test_files_nest_and_their_requirements_come_after_the_arguments(felloe: Program, index: IndexServer) -> None:
+def test_files_nest_and_their_requirements_stand_in_the_place_of_the_file(felloe: Program, index: IndexServer) -> None:
     felloe.write("requirements.txt", "# ours", "-r more/nested.txt", "gamma")
     felloe.write("more/nested.txt", "acme  # any", "-c constraints.txt", f"--index-url {index.index_url}")
     felloe.write("more/constraints.txt", "acme<2")
 
     results = felloe("metadata", "-r", "requirements.txt", "acme==1.0", "--json", FELLOE_INDEX_URL="").results
 
-    assert [each["requirement"] for each in results] == ["acme==1.0", "acme", "gamma"]
+    assert [each["requirement"] for each in results] == ["acme", "gamma", "acme==1.0"]
     assert [each["version"] for each in results] == ["1.0", "1.0", "1.0"]
 
 
@@ -197,7 +197,53 @@ def test_a_password_in_a_requirement_that_cannot_be_read_is_not_shown(felloe: Pr
         felloe.assert_nowhere(PASSWORD, felloe("metadata", text, code=1), felloe("metadata", text, "--json", code=1))
 
 
+@pytest.mark.parametrize(
+    ("options", "rung"),
+    [
+        ([], "pkg-info"),
+        (["--only-binary", "acme"], "sidecar"),
+        (["--only-binary", "acme", "--no-binary", "Acme"], "pkg-info"),
+        (["--no-binary", "acme", "--only-binary", "acme"], "sidecar"),
+        (["-r", "no.txt", "--only-binary=acme"], "sidecar"),
+        (["--only-binary", "acme", "-r", "no.txt"], "sidecar"),
+        (["-r", "only.txt"], "sidecar"),
+        (["-r", "only.txt", "-r", "no.txt"], "pkg-info"),
+        (["--no-binary", ":none:"], "sidecar"),
+    ],
+)
+def test_what_is_said_last_of_wheels_and_sdists_counts(felloe: Program, options: list[str], rung: str) -> None:
+    felloe.write("felloe.toml", 'no-binary = ["acme"]')
+    felloe.write("no.txt", "--no-binary acme")
+    felloe.write("only.txt", "--only-binary :all:")
+
+    assert [each["rung"] for each in felloe("metadata", "acme", *options, "--json").results] == [rung]
+
+
 # Requirements that are no names
+
+
+def test_results_are_in_the_order_of_the_line_whatever_asks(felloe: Program) -> None:
+    project_tree(felloe.cwd / "proj", "proj")
+    felloe.write("two.txt", "acme==2.0", "-e ./proj")
+    line = [
+        "-e",
+        "./proj",
+        "gamma",
+        "--editable=./proj",
+        "-r",
+        "two.txt",
+        "acme",
+        "-e./proj",
+        "--json",
+        "--",
+        "acme==1.0",
+    ]
+
+    results = felloe("metadata", *line).results
+
+    assert [each["requirement"] for each in results] == [
+        *("-e ./proj", "gamma", "-e ./proj", "acme==2.0", "-e ./proj", "acme", "-e ./proj", "acme==1.0")
+    ]
 
 
 def test_paths_and_editable_ones(felloe: Program) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, Unpack
 
@@ -27,6 +28,7 @@ from felloe import config_readers as read
 from felloe.build_rules import AllowedBuild, DeclaredInput, allowed_builds, declared_inputs
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
+from felloe.format_control import ALL, NONE, FormatControl
 from felloe.override import Override, read_overrides
 from felloe.url import Url
 
@@ -103,7 +105,8 @@ class Options(TypedDict, total=False):
     """The keywords of `Config.load`. None and an empty sequence are "not given"; False is given.
 
     `index_url` and an item of `extra_index_url` may be `NAME=URL`. Relative paths start from `cwd`. `exclude_newer` is
-    RFC 3339, or a date, which includes the whole of that day in UTC.
+    RFC 3339, or a date, which includes the whole of that day in UTC. What `no_binary` and `only_binary` say of a name
+    takes the place of what any lesser place says of it.
     """
 
     cache_dir: Path | str | None
@@ -241,20 +244,32 @@ def _cache_dir(layers: Sequence[Layer]) -> Path | None:
 
 
 def _policy(layers: Sequence[Layer]) -> Policy:
-    policy = Policy(**read.values(layers, POLICY))
-    for name in sorted(policy.no_binary & policy.only_binary):
-        raise ConfigError(
-            f"`{name}` is given to `--no-binary` and to `--only-binary`, which leaves nothing to select",
-            hint="Take it out of one of them.",
+    formats = reduce(lambda lesser, layer: _formats(layer).over(lesser), reversed(layers), FormatControl())
+    return Policy(
+        no_binary=formats.no_binary - {NONE},
+        only_binary=formats.only_binary - {NONE},
+        **read.values(layers, POLICY),
+    )
+
+
+def _formats(layer: Layer) -> FormatControl:
+    """What one place says, in no order: a name outranks `:all:`. Raises ConfigError where it says both of a name."""
+    said = read.values([layer], FORMATS)
+    no = FormatControl().with_no_binary(said.get("no_binary", "")).no_binary
+    only = FormatControl().with_only_binary(said.get("only_binary", "")).only_binary
+    for name in sorted((no & only) - {NONE}):
+        origins = " and in ".join(f"`{layer.settings[key].origin}`" for key in FORMATS)
+        raise layer.settings["only-binary"].error(
+            f"`{name}` is in {origins}, which leaves nothing to select", hint="Take it out of one of them."
         )
-    return policy
+    return FormatControl(no_binary=no, only_binary=only)
 
 
 def _building(layers: Sequence[Layer]) -> Building:
     no_build, names = read.first(layers, "no-build"), read.first(layers, "no-build-package")
     refused = read.names(names) if names is not None else frozenset()
     if no_build is not None and read.boolean(no_build):
-        refused |= {read.ALL}
+        refused |= {ALL}
     return Building(no_build=refused, **read.values(layers, BUILDING), **_build_table(layers))
 
 
@@ -492,9 +507,11 @@ GENERAL: Mapping[str, Callable[[Given], Any]] = {
     "timeout": read.seconds,
     "concurrent-downloads": read.count,
 }
-POLICY: Mapping[str, Callable[[Given], Any]] = {
+FORMATS: Mapping[str, Callable[[Given], Any]] = {
     "no-binary": read.names_or_all,
     "only-binary": read.names_or_all,
+}
+POLICY: Mapping[str, Callable[[Given], Any]] = {
     "exclude-newer": read.instant,
     "require-hashes": read.boolean,
     "constraints": read.texts,

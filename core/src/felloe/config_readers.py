@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from felloe.config_layers import Given, Layer
+from felloe.format_control import ALL, NONE
 
 __all__ = [
-    "ALL",
     "boolean",
     "check_table",
     "config_settings",
@@ -33,8 +33,6 @@ __all__ = [
     "texts",
     "values",
 ]
-
-ALL = ":all:"
 
 
 def first(layers: Iterable[Layer], name: str) -> Given | None:
@@ -118,15 +116,13 @@ def names(given: Given) -> frozenset[str]:
     return frozenset(normalised(given, name) for name in texts(given))
 
 
-def names_or_all(given: Given) -> frozenset[str]:
-    """As pip has it: commas separate, `:all:` is every name, `:none:` forgets what stands before it."""
-    found: set[str] = set()
-    for name in ",".join(texts(given)).split(","):
-        if name.strip() == ":none:":
-            found.clear()
-        elif name.strip():
-            found.add(ALL if name.strip() == ALL else normalised(given, name))
-    return frozenset(found)
+def names_or_all(given: Given) -> str:
+    """Names with commas between them, `:all:` and `:none:`, as pip takes them; checked."""
+    joined = ",".join(texts(given))
+    for name in filter(None, map(str.strip, joined.split(","))):
+        if name not in {ALL, NONE}:
+            normalised(given, name)
+    return joined
 
 
 def normalised(given: Given, name: str) -> str:

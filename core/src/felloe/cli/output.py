@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,14 +17,18 @@ from felloe.values import Answer, Outcome, Wheel
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from felloe.cli.options import Asked
+
 __all__ = [
     "Console",
+    "answer_object",
+    "end",
     "error_object",
     "exit_code",
     "print_json",
     "print_metadata",
+    "print_results",
     "printable",
-    "result_object",
     "show_error",
     "show_failure",
     "show_traceback",
@@ -60,13 +64,33 @@ def exit_code(error: BaseException) -> int:
     return 2 if is_usage else 1
 
 
-def result_object(requirement: str, outcome: Outcome) -> dict[str, Any]:
-    """What became of a requirement, as the JSON output has it: of an Answer or a Wheel, or why there is none."""
+def print_results(
+    answers: Sequence[tuple[Asked, Outcome | None]], of_value: Callable[[Any], Mapping[str, Any]]
+) -> None:
+    """What became of each requirement, as the JSON output has it: its value, the error, or why it is skipped."""
+    print_json(results=[_result_object(asked, outcome, of_value) for asked, outcome in answers])
+
+
+def end(answers: Iterable[tuple[Asked, Outcome | None]]) -> None:
+    """Ends the program with 1 where there is an error among them."""
+    if any(outcome is not None and outcome.error is not None for _, outcome in answers):
+        raise click.exceptions.Exit(1)
+
+
+def _result_object(
+    asked: Asked, outcome: Outcome | None, of_value: Callable[[Any], Mapping[str, Any]]
+) -> dict[str, Any]:
+    if outcome is None:
+        return {"requirement": asked.text, "skipped": asked.skipped}
     if outcome.error is not None:
-        return {"requirement": requirement, "error": error_object(outcome.error)}
-    value: Answer | Wheel = outcome.value
+        show_traceback(outcome.error)
+        return {"requirement": asked.text, "error": error_object(outcome.error)}
+    return {"requirement": asked.text, **of_value(outcome.value)}
+
+
+def answer_object(value: Answer | Wheel) -> dict[str, Any]:
+    """What is known of a distribution, as the JSON output has it."""
     fields = {
-        "requirement": requirement,
         "name": value.dist.name,
         "version": value.dist.version,
         "source": value.dist.source,
@@ -76,7 +100,7 @@ def result_object(requirement: str, outcome: Outcome) -> dict[str, Any]:
         "wheel": value.filename if isinstance(value, Wheel) else value.wheel,
     }
     if isinstance(value, Wheel):
-        fields |= {"path": str(value.path), "sha256": value.sha256}
+        fields |= {"path": str(value.path.absolute()), "sha256": value.sha256}
     return {**fields, "metadata": value.metadata.fields}
 
 
