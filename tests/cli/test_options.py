@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -289,6 +291,76 @@ def test_progress_has_four_forms(felloe: Program, progress: str) -> None:
             assert [line.split(": ")[1] for line in lines] == ["download"]
         case _:
             assert lines == []
+
+
+def test_builds_are_told_where_nothing_moves(felloe: Program) -> None:
+    project_tree(felloe.cwd / "proj", "proj")
+
+    result = felloe("wheel", "./proj", "-o", "out", "--progress", "plain")
+
+    assert re.search("^felloe: build: .*: its backend builds a wheel$", result.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("options", "told"), [([], True), (["-q"], False), (["--progress", "none"], False)])
+def test_that_something_waits_is_told_without_a_terminal(
+    felloe: Program, index: IndexServer, options: list[str], told: bool
+) -> None:
+    index.behave("/simple/acme/", Behaviour(statuses=[503]))
+
+    result = felloe("metadata", "acme", *options)
+
+    assert ("felloe: waiting: " in result.err) == told
+
+
+def test_a_large_download_is_told_of_on_the_way(felloe: Program, index: IndexServer, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, Project("omega", "1.0", padding=3 * 2**20))
+    index.add(wheel)
+
+    result = felloe("wheel", "omega", "-o", "out", "--progress", "json")
+
+    events = [json.loads(line) for line in result.err.splitlines()]
+    told = [(event["bytes"], event["total"]) for event in events if event["code"] == "receiving"]
+    assert len(told) >= 2
+    assert told == sorted(told)
+    assert {total for _, total in told} == {wheel.stat().st_size}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_what_moves_on_a_terminal_tells_of_a_build_and_a_download(
+    felloe: Program, index: IndexServer, tmp_path: Path
+) -> None:
+    index.add(make_wheel(tmp_path, Project("omega", "1.0", padding=3 * 2**20)))
+    project_tree(felloe.cwd / "proj", "proj")
+
+    shown = on_a_terminal(felloe, "wheel", "./proj", "omega", 'acme; python_version < "3"', "-o", "out")
+
+    assert "its backend builds a wheel" in shown
+    assert "omega-1.0-py3-none-any.whl" in shown
+    assert "felloe: warning: " in shown
+
+
+def on_a_terminal(felloe: Program, *arguments: str) -> str:
+    """What it prints on stderr, being a terminal; it has to end well."""
+    import pty
+    import threading
+
+    ours, theirs = pty.openpty()
+    parts: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+            while part := os.read(ours, 65536):
+                parts.append(part)
+
+    reader = threading.Thread(target=read)
+    process = felloe.start(*arguments, stderr=theirs, TERM="xterm", COLUMNS="200")
+    os.close(theirs)
+    reader.start()
+    process.communicate(timeout=60)
+    reader.join()
+    os.close(ours)
+    assert process.returncode == 0, b"".join(parts)
+    return b"".join(parts).decode()
 
 
 def test_warnings_are_told_unless_quiet_and_errors_always(felloe: Program) -> None:

@@ -15,8 +15,7 @@ from felloe.progress import Event
 from felloe.values import Answer, Outcome, Wheel
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
+    from felloe.cli.moving import Moving
     from felloe.cli.options import Asked
 
 __all__ = [
@@ -37,7 +36,9 @@ __all__ = [
 SCHEMA = 1
 REPORT_IT = "this is a fault of felloe: report it, with the command and what FELLOE_STRICT=1 shows"
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
-PLAIN = frozenset({"download", "waiting", "warning"})
+PLAIN = frozenset({"build", "download", "waiting", "warning"})
+# Of what takes a while: something begins to move on a terminal.
+WORK = frozenset({"build", "download", "git-fetch", "git-list", "receiving", "request", "waiting"})
 
 
 def print_json(**content: Any) -> None:
@@ -137,45 +138,54 @@ class Console:
 
     def __init__(self, progress: str, *, quiet: bool, verbose: bool) -> None:
         self._progress = progress
-        self._told = PLAIN if progress == "plain" else frozenset({"warning"})
-        self._quiet = quiet
+        self._moves = progress == "auto" and not quiet and not verbose and sys.stderr.isatty()
+        self._told = _told(progress, moves=self._moves, quiet=quiet, verbose=verbose)
         self._verbose = verbose
         self._counts: dict[str, int] = {}
-        self._status: Status | None = None
+        self._moving: Moving | None = None
 
     def report(self, event: Event) -> None:
         self._counts[event.code] = self._counts.get(event.code, 0) + 1
         if self._progress == "json":
             click.echo(json.dumps({"code": event.code, "message": event.message, **event.data}, default=str), err=True)
-        elif self._verbose or (event.code in self._told and not self._quiet):
+        elif self._told is None or event.code in self._told:
             self._line(event)
-        elif self._progress == "auto" and not self._quiet and sys.stderr.isatty():
+        elif self._moves and (self._moving is not None or event.code in WORK):
             self._show(event)
 
     def close(self) -> None:
         """Ends what moves; with -v says what all of it cost."""
-        if self._status is not None:
-            self._status.stop()
+        if self._moving is not None:
+            self._moving.close()
         if self._verbose and self._progress != "json":
             requests, downloads = self._counts.get("request", 0), self._counts.get("download", 0)
             click.echo(f"felloe: {requests} requests, {downloads} files downloaded", err=True)
 
     def _line(self, event: Event) -> None:
-        click.echo(f"felloe: {event.code}: {printable(event.message)}", err=True)
+        line = f"felloe: {event.code}: {printable(event.message)}"
+        if self._moving is not None:
+            self._moving.line(line)
+        elif event.code != "receiving":
+            click.echo(line, err=True)
 
     def _show(self, event: Event) -> None:
-        """A line that moves, on a terminal. What is warm needs none, and does not import rich."""
-        if self._status is None:
-            if event.code != "request":
-                return
-            from rich.console import Console as Terminal
-            from rich.status import Status
+        """What is warm needs nothing that moves, and does not import rich."""
+        if self._moving is None:
+            from felloe.cli.moving import Moving
 
-            self._status = Status("", console=Terminal(stderr=True))
-            self._status.start()
-        from rich.markup import escape
+            self._moving = Moving()
+        self._moving.show(event, printable(event.message))
 
-        self._status.update(escape(event.message))
+
+def _told(progress: str, *, moves: bool, quiet: bool, verbose: bool) -> frozenset[str] | None:
+    """The codes of events that are told in a line; None for all. Who waits wants to know why, in a log, too."""
+    if verbose:
+        return None
+    if quiet:
+        return frozenset()
+    if progress == "plain":
+        return PLAIN
+    return frozenset({"warning"}) if moves or progress == "none" else frozenset({"waiting", "warning"})
 
 
 def print_metadata(fields: Mapping[str, Any]) -> None:
