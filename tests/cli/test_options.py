@@ -339,7 +339,15 @@ def test_what_moves_on_a_terminal_tells_of_a_build_and_a_download(
     assert "felloe: warning: " in shown
 
 
-def on_a_terminal(felloe: Program, *arguments: str) -> str:
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_nothing_moves_without_rich(felloe: Program, tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start/sitecustomize.py").write_text("import sys; sys.modules['rich'] = None")
+
+    assert on_a_terminal(felloe, "metadata", "acme", PYTHONPATH=str(tmp_path / "start")) == ""
+
+
+def on_a_terminal(felloe: Program, *arguments: str, **environ: str) -> str:
     """What it prints on stderr, being a terminal; it has to end well."""
     import pty
     import threading
@@ -353,7 +361,7 @@ def on_a_terminal(felloe: Program, *arguments: str) -> str:
                 parts.append(part)
 
     reader = threading.Thread(target=read)
-    process = felloe.start(*arguments, stderr=theirs, TERM="xterm", COLUMNS="200")
+    process = felloe.start(*arguments, stderr=theirs, TERM="xterm", COLUMNS="200", **environ)
     os.close(theirs)
     reader.start()
     process.communicate(timeout=60)

@@ -13,10 +13,10 @@ def main() -> NoReturn:
     try:
         from felloe.cli.program import run
     except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich"}:
+        if error.name != "click":
             raise
         sys.exit(
-            f"error: the command line of felloe needs `{error.name}`, which is not installed\n"
+            "error: the command line of felloe needs `click`, which is not installed\n"
             "  hint: install `felloe`, or `felloe-core[cli]`"
         )
     run()

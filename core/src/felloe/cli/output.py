@@ -171,8 +171,11 @@ class Console:
     def _show(self, event: Event) -> None:
         """What is warm needs nothing that moves, and does not import rich."""
         if self._moving is None:
-            from felloe.cli.moving import Moving
-
+            try:
+                from felloe.cli.moving import Moving
+            except ModuleNotFoundError:  # without the extra `cli`, click may have come with something else
+                self._moves = False
+                return
             self._moving = Moving()
         self._moving.show(event, printable(event.message))
 
