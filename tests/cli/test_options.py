@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from felloe.testing import Behaviour, IndexServer, Project, make_wheel
+from felloe.testing import Behaviour, IndexServer, Project, Reply, make_wheel
 from tests.fixtures.program import Program
 from tests.fixtures.projects import project_tree
 
@@ -303,11 +303,13 @@ def test_builds_are_told_where_nothing_moves(felloe: Program) -> None:
 
 @pytest.mark.parametrize(("options", "told"), [([], True), (["-q"], False), (["--progress", "none"], False)])
 def test_that_something_waits_is_told_without_a_terminal(
-    felloe: Program, index: IndexServer, options: list[str], told: bool
+    felloe: Program, index: IndexServer, tmp_path: Path, options: list[str], told: bool
 ) -> None:
-    index.behave("/simple/acme/", Behaviour(statuses=[503]))
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start/sitecustomize.py").write_text("import felloe.net.client as c; c.LONG_PAUSE = -1")
+    index.behave("/simple/acme/", Behaviour(statuses=[Reply(503, headers={"Retry-After": "0"})]))
 
-    result = felloe("metadata", "acme", *options)
+    result = felloe("metadata", "acme", *options, PYTHONPATH=str(tmp_path / "start"))
 
     assert ("felloe: waiting: " in result.err) == told
 
