@@ -351,8 +351,11 @@ class Line:
     async def _built_before(self, at: Place, checked: Checked, goal: BuildGoal) -> Before | None:
         """One of the same bytes, found elsewhere or in other days, where these are told before they are brought.
 
-        Not under hash rules, which only bytes satisfy that were hashed for this entry.
+        Not under hash rules, which only bytes satisfy that were hashed for this entry, nor of a tree whose source says
+        nothing of version control yet: it may tell with the bytes what the build depends on.
         """
+        if checked.record is None and at.dist.kind == "tree" and at.dist.scm is None:
+            return None
         entry = checked.record.entry if checked.record else Entry(content=at.dist.content, scm=at.dist.scm)
         if at.dist.kind == "wheel" or entry.content is None or at.request.hashes or checked.fetched is not None:
             return None
