@@ -288,12 +288,18 @@ async def test_a_byte_changed_at_once(scene: Scene) -> None:
         assert scene.hooks() == BUILT
 
 
+def package(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+
+
 CHANGES: dict[str, Callable[[Scene], Any]] = {
     "a file is gone": lambda scene: (scene.project / "empty").unlink(),
     "a file is new": lambda scene: (scene.project / "src/new.py").touch(),
     "a file is renamed": lambda scene: (scene.project / "empty").rename(scene.project / "void"),
     "a file is executable": lambda scene: (scene.project / "empty").chmod(0o755),
-    "a folder called build is new": lambda scene: (scene.project / "build").mkdir(),
+    "a folder is new": lambda scene: (scene.project / "new").mkdir(),
+    "a package called build is new": lambda scene: package(scene.project / "build"),
     "what a link leads to": lambda scene: (scene.folder / "LICENSE").write_text("BSD"),
 }
 

@@ -107,7 +107,7 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def tree_content(folder: Path) -> str:
-    return f"tree:{content_of(str(folder.resolve()), Remembered(None), nothing).hexdigest()}"
+    return f"tree:{content_of(listing_of(str(folder.resolve()), nothing), Remembered(None), nothing).hexdigest()}"
 
 
 # What a path tells
@@ -304,11 +304,13 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "executable": lambda project: (project / "pyproject.toml").chmod(0o755),
     "a link leads elsewhere": lambda p: ((p / "here").unlink(), (p / "here").symlink_to("src")),
     "a link is gone": lambda project: (project / "here").unlink(),
-    "a build folder": add("build/lib/x.py"),
-    "an egg-info": add("acme.egg-info/PKG-INFO"),
+    "a package called build": add("build/__init__.py"),
+    "a package called dist": add("dist/__init__.py"),
+    "a program called build": add("build", "#!/bin/sh\n"),
+    "a folder called build below": add("src/build/x.py"),
+    "a folder called dist below": add("src/dist/acme.whl"),
     "a hidden file": add(".hidden"),
-    "a folder `dist` with more than products": lambda p: write(p, {"dist/acme.whl": "", "dist/acme.py": ""}),
-    "a folder `dist` below": add("src/dist/acme.whl"),
+    "a module of bytecode": add("src/acme/x.pyc"),
     "a tag that is none": add("tagged/CACHEDIR.TAG", "Signature: other"),
 }
 
@@ -338,6 +340,14 @@ SAME: dict[str, Callable[[Path], Any]] = {
     "subversion": add("src/.svn/entries"),
     "a virtual environment": lambda p: write(p, {"any/pyvenv.cfg": "", "any/bin/python": ""}),
     "what was built": lambda p: write(p, {"dist/acme-1.0-py3-none-any.whl": "1", "dist/acme-1.0.tar.gz": "2"}),
+    "anything in dist": add("dist/acme.py"),
+    "an empty folder dist": lambda p: (p / "dist").mkdir(),
+    "what a build left": add("build/lib/acme/__init__.py"),
+    "a folder build elsewhere": lambda p: ((p.parent / "out").mkdir(), (p / "build").symlink_to("../out")),
+    "what setuptools wrote": lambda p: write(p, {"acme.egg-info/PKG-INFO": "", "src/acme.egg-info/PKG-INFO": ""}),
+    "bytecode beside its source": add("src/acme/__init__.pyc"),
+    **{name: add(f"src/{name}/file") for name in (".bzr", ".jj", "_darcs", "CVS", ".tox", ".nox", ".eggs")},
+    **{name: add(f"{name}/file") for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis")},
     "a cache": lambda p: write(p, {"src/any/CACHEDIR.TAG": SIGNATURE, "src/any/deep/file": ""}),
     "a virtual environment elsewhere": lambda p: (
         write(p.parent, {"venv/pyvenv.cfg": ""}),
@@ -485,10 +495,10 @@ def test_no_more_is_remembered_than_fits(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(content, "MOST_REMEMBERED", 3)
     write(tmp_path, {f"{number}.py": "" for number in range(5)})
     remembered = Remembered(None)
-    first = content_of(str(tmp_path), remembered, nothing).hexdigest()
+    first = content_of(listing_of(str(tmp_path), nothing), remembered, nothing).hexdigest()
     assert len(remembered.news()) == 3
     again = Remembered(remembered.news())
-    assert content_of(str(tmp_path), again, nothing).hexdigest() == first
+    assert content_of(listing_of(str(tmp_path), nothing), again, nothing).hexdigest() == first
     assert again.news() is None
 
 
@@ -635,12 +645,13 @@ from pathlib import Path
 from felloe.errors import FelloeError
 from felloe_path.content import Remembered, content_of
 from felloe_path.reading import located
+from felloe_path.tree import listing_of
 
 if os.getuid() == 0:
     os.setuid(65534)
 try:
     path, _ = located(Path(sys.argv[1]))
-    content_of(str(path), Remembered(None), lambda: None)
+    content_of(listing_of(str(path), lambda: None), Remembered(None), lambda: None)
 except FelloeError as error:
     print(error.code, error)
 """
@@ -1087,6 +1098,50 @@ async def test_what_version_control_says_of_others_does_not_matter(work: Work) -
     assert await work.find() == before
 
 
+@pytest.mark.parametrize("inner", ["", "libs/acme"])
+@pytest.mark.parametrize("name", ["build", "dist"])
+async def test_folders_for_products_that_are_tracked(work: Work, name: str, inner: str) -> None:
+    """A clean checkout has them, so the project cannot be built without them."""
+    write(work.project, {f"{name}/tool.py": "1"})
+    work.begin(inner)
+    before = await work.content()
+    assert await work.copy(lambda copy: (copy / name / "tool.py").read_text()) == "1"
+    write(work.project, {f"{name}/tool.py": "2"})
+    assert await work.content() != before
+
+    git(work.top, "rm", "-r", "--quiet", "--cached", ".")
+    assert not await work.copy(lambda copy: (copy / name).exists())
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.usefixtures("later")
+async def test_git_is_asked_once_what_it_tracks(work: Work, linked: bool) -> None:
+    work.begin()
+    write(work.project, {"pyproject.toml": PYPROJECT})
+    if linked:
+        git(work.top, "worktree", "add", "--quiet", str(work.folder / "linked"), "-b", "other")
+        work.project = work.folder / "linked"
+        write(work.project, {"pyproject.toml": PYPROJECT})
+    write(work.project, {"dist/acme.whl": "1"})
+    before = await work.content()
+    assert can_step(work)
+    git(work.project, "add", "dist")
+    assert not can_step(work)
+    assert await work.content() != before
+    assert can_step(work)
+
+
+async def test_products_of_a_project_in_a_subdirectory(scene: Scene) -> None:
+    """Its own do not count, nor those of the folder that is asked for; those of others may be anything."""
+    write(scene.project, {"libs/one/pyproject.toml": PYPROJECT})
+    text = f"file://{scene.project}#subdirectory=libs/one"
+    before = await scene.content(text)
+    write(scene.project, {"libs/one/build/lib/x.py": "", "libs/one/dist/x.whl": "", "dist/x.whl": "", "build/x": ""})
+    assert await scene.content(text) == before
+    write(scene.project, {"libs/two/dist/x.whl": ""})
+    assert await scene.content(text) != before
+
+
 @pytest.mark.parametrize("name", ["post-index-change", "post-checkout", "reference-transaction", "fsmonitor"])
 async def test_no_hook_of_git_runs(work: Work, name: str, tmp_path: Path) -> None:
     work.begin("libs/acme")
@@ -1311,20 +1366,7 @@ def test_what_changed_is_named(old: str | None, new: str | None, told: tuple[str
     assert declared.changes(old, new) == told
 
 
-# What editable builds write
-
-
-@pytest.mark.parametrize("name", ["acme.egg-info", "src/acme.egg-info"])
-async def test_what_an_editable_build_writes_does_not_count(scene: Scene, name: str) -> None:
-    before = {text: await scene.content(text) for text in ("./project", "-e ./project")}
-    write(scene.project, {f"{name}/PKG-INFO": "Name: acme\n"})
-    assert await scene.content("-e ./project") == before["-e ./project"]
-    assert await scene.content("./project") != before["./project"]
-    with scene.context() as ctx:
-        for text, is_copied in (("./project", True), ("-e ./project", False)):
-            dist = await scene.find(text)
-            fetched = await scene.source.fetch(dist, ctx)
-            assert (fetched.content, (fetched.path / name).exists()) == (dist.content, is_copied)
+# Which files have changed
 
 
 @pytest.mark.parametrize(
@@ -1350,6 +1392,6 @@ def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told
 def test_of_a_large_tree_no_file_is_remembered_by_itself(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"file{number}").touch()
-    assert len(content_of(str(tmp_path), Remembered(None), nothing).files) == 1000
+    assert len(content_of(listing_of(str(tmp_path), nothing), Remembered(None), nothing).files) == 1000
     (tmp_path / "one more").touch()
-    assert content_of(str(tmp_path), Remembered(None), nothing).files == {}
+    assert content_of(listing_of(str(tmp_path), nothing), Remembered(None), nothing).files == {}

@@ -34,9 +34,10 @@ from felloe.plugin import (
     wheel_identity,
 )
 from felloe_path.content import Remembered, changed_files, content_of
-from felloe_path.declared import Declared, changes, declared_by, state_of_declared
+from felloe_path.declared import changes, state_of_declared
+from felloe_path.project import Project, project_at
 from felloe_path.reading import Check, located, shown, special, telling, vanished
-from felloe_path.tree import Item, stamp_of
+from felloe_path.tree import Item, listing_of, stamp_of
 
 __all__ = ["LocalPath"]
 
@@ -148,14 +149,13 @@ class LocalPath:
         )
 
     async def _tree(self, request: Request, path: Path, ctx: Context) -> Dist:
-        project = _project(request, path)
-        declared = declared_by(project)
-        scm = await _scm_of(project, declared, ctx)
-        root = str(path)
+        folder = _folder(request, path)
+        root, project = str(path), await project_at(path, folder, ctx)
+        scm = await _scm_of(project, ctx)
 
         def look(remembered: Remembered, check: Check) -> tuple[str, str]:
-            content = content_of(root, remembered, check, editable=request.editable).hexdigest()
-            return content, state_of_declared(declared, project, path, remembered, check)
+            content = content_of(listing_of(root, check, project.exclusion), remembered, check).hexdigest()
+            return content, state_of_declared(project.declared, folder, path, remembered, check)
 
         content, state = await _remembering(path, ctx, look)
         found = Dist(
@@ -172,15 +172,17 @@ class LocalPath:
 
 
 async def _changed(files: Mapping[str, Json], dist: Dist, ctx: Context) -> tuple[str, str] | None:
-    root = dist.locator["path"]
+    path = Path(dist.locator["path"])
+    project = await project_at(path, _real(path, dist), ctx)
 
     def look(remembered: Remembered, check: Check) -> tuple[str, str] | None:
-        return changed_files(files, content_of(root, remembered, check, editable=dist.editable).files)
+        listing = listing_of(str(path), check, project.exclusion)
+        return changed_files(files, content_of(listing, remembered, check).files)
 
-    return await _remembering(Path(root), ctx, look)
+    return await _remembering(path, ctx, look)
 
 
-def _project(request: Request, path: Path) -> Path:
+def _folder(request: Request, path: Path) -> Path:
     """The real path of the project in the folder `path`. Raises RequirementError, SourceError where there is none."""
     given = path / (request.subdirectory or "")
     with telling(str(given)):
@@ -203,12 +205,12 @@ async def _fetched_tree(path: Path, into: Path, dist: Dist, ctx: Context) -> Fet
     from felloe_path.copying import copy_tree
     from felloe_path.repository import hide_absent, lay_repository, repository_of, state_of, top_in
 
-    project = _real(path, dist)
-    declared = declared_by(project)
-    state = await _aside(lambda check: state_of_declared(declared, project, path, Remembered(None), check))
-    repository = await repository_of(project, ctx) if _uses_scm(project, declared) else None
+    folder = _real(path, dist)
+    project = await project_at(path, folder, ctx)
+    state = await _aside(lambda check: state_of_declared(project.declared, folder, path, Remembered(None), check))
+    repository = await repository_of(folder, ctx) if _uses_scm(project) else None
     copy = into / _place(path, repository.top if repository else path)
-    copied = await _aside(lambda check: copy_tree(str(path), copy, check, editable=dist.editable))
+    copied = await _aside(lambda check: copy_tree(str(path), copy, check, project.exclusion))
     scm = None
     if repository:
         top = top_in(copy, path, repository)
@@ -235,16 +237,16 @@ def _place(path: Path, top: Path) -> Path:
     return Path(outer.name or "folder") / path.relative_to(outer)
 
 
-def _uses_scm(project: Path, declared: Declared) -> bool:
-    return declared.git or asks_scm(project)
+def _uses_scm(project: Project) -> bool:
+    return project.declared.git or asks_scm(project.folder)
 
 
-async def _scm_of(project: Path, declared: Declared, ctx: Context) -> str | None:
-    if not _uses_scm(project, declared):
+async def _scm_of(project: Project, ctx: Context) -> str | None:
+    if not _uses_scm(project):
         return None
     from felloe_path.repository import state_of
 
-    return await state_of(project, ctx)
+    return await state_of(project.folder, ctx)
 
 
 def _joined(scm: str | None, declared: str) -> str | None:

@@ -9,9 +9,9 @@ from hashlib import sha256
 
 from felloe.plugin import Json, must_not_step
 from felloe_path.reading import GONE, Check, opened, sha256_of, shown
-from felloe_path.tree import Item, listing_of, stamp_of
+from felloe_path.tree import Item, Listing, stamp_of
 
-__all__ = ["Content", "Remembered", "changed_files", "content_of"]
+__all__ = ["Content", "Remembered", "changed_files", "content_of", "is_settled", "now"]
 
 RACY = 2 * 10**9  # nanoseconds: no file system that is in use has coarser times
 MOST_NAMED = 1000  # files of a tree that an entry remembers one by one
@@ -63,10 +63,10 @@ class Remembered:
         stamp, _, digest = known.rpartition(" ") if isinstance(known, str) else ("", "", "")
         if stamp != item.stamp:
             must_not_step()
-            began = time.time_ns()
+            began = now()
             with opened(item.source) as (descriptor, status):
                 digest = sha256_of(descriptor, check)
-            if not _is_settled(status, began):
+            if not is_settled(status, began):
                 return digest
             stamp = stamp_of(status)
         if len(self._now) < MOST_REMEMBERED:
@@ -90,10 +90,10 @@ def changed_files(old: Mapping[str, Json], new: Mapping[str, str]) -> tuple[str,
     return " ".join([*before, *more]) or "none", " ".join([*after, *more]) or "none"
 
 
-def content_of(root: str, remembered: Remembered, check: Check, *, editable: bool = False) -> Content:
-    """Of the tree below the real folder `root`, as `listing_of` gives it. Raises SourceError."""
+def content_of(listing: Listing, remembered: Remembered, check: Check) -> Content:
+    """Of a tree as `listing_of` gave it. Raises SourceError."""
     content = Content()
-    for item in listing_of(root, check, editable=editable).items:
+    for item in listing.items:
         check()
         try:
             held = remembered.sha256(item, check) if item.kind == "file" else item.text
@@ -103,5 +103,11 @@ def content_of(root: str, remembered: Remembered, check: Check, *, editable: boo
     return content
 
 
-def _is_settled(status: os.stat_result, began: int) -> bool:
+def now() -> int:
+    """In nanoseconds, as the times of files are."""
+    return time.time_ns()
+
+
+def is_settled(status: os.stat_result, began: int) -> bool:
+    """Whether the times of a file that was looked at from `began` on will tell when it changes."""
     return status.st_ctime_ns < began - RACY and abs(status.st_mtime_ns - began) > RACY

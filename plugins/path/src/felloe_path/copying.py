@@ -11,6 +11,7 @@ from attrs import frozen
 
 from felloe.plugin import CacheError
 from felloe_path.content import Content
+from felloe_path.exclusion import NOTHING, Exclusion
 from felloe_path.reading import GONE, Check, is_program, opened, sha256_of, shown
 from felloe_path.tree import Item, Listing, listing_of
 
@@ -31,13 +32,13 @@ class Copied:
     listing: Listing
 
 
-def copy_tree(root: str, into: Path, check: Check, *, editable: bool = False) -> Copied:
+def copy_tree(root: str, into: Path, check: Check, exclusion: Exclusion = NOTHING) -> Copied:
     """Copies the tree below the real folder `root`, as `listing_of` gives it, into the folder `into`, which is made.
 
     Files have the mode 0o755 or 0o644, less the umask, and the time of modification that they had, within what a zip
     file can hold. Raises SourceError as `listing_of`, and CacheError where the copy cannot be written.
     """
-    listing, content = listing_of(root, check, editable=editable), Content()
+    listing, content = listing_of(root, check, exclusion), Content()
     with _writing(root):
         into.mkdir(parents=True)
         for item in listing.items:

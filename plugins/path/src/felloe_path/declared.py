@@ -16,8 +16,9 @@ from attrs import evolve, frozen
 
 from felloe.plugin import ConfigError, SourceError
 from felloe_path.content import Remembered
+from felloe_path.exclusion import NOTHING
 from felloe_path.reading import GONE, Check, shown, telling
-from felloe_path.tree import LEFT_OUT, Item, stamp_of
+from felloe_path.tree import Item, stamp_of
 
 __all__ = ["Declared", "changes", "declared_by", "state_of_declared"]
 
@@ -134,7 +135,7 @@ def _is_git(parts: Mapping[Any, Any]) -> bool:
 def _is_within(name: str, project: Path, root: Path) -> bool:
     """Whether the tree has it, so that its content counts already."""
     place = Path(os.path.normpath(project / name))
-    return place.is_relative_to(root) and not LEFT_OUT & set(place.relative_to(root).parts)
+    return place.is_relative_to(root) and not any(NOTHING.covers("", name) for name in place.relative_to(root).parts)
 
 
 def _of_variable(name: str) -> str:

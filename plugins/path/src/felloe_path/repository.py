@@ -14,11 +14,12 @@ from pathlib import Path
 from attrs import frozen
 
 from felloe.plugin import CacheError, Context, SourceError, git_environ, scm_state
+from felloe_path.content import is_settled, now
 from felloe_path.copying import copy_file
 from felloe_path.reading import GONE, Check
-from felloe_path.tree import Listing
+from felloe_path.tree import Listing, stamp_of
 
-__all__ = ["Repository", "hide_absent", "lay_repository", "repository_of", "state_of", "top_in"]
+__all__ = ["Repository", "hide_absent", "lay_repository", "repository_of", "state_of", "top_in", "tracked_in"]
 
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # programs of the user's
 MOST_ARGUMENTS = 100_000  # bytes of paths on one command line
@@ -72,6 +73,24 @@ async def state_of(folder: Path, ctx: Context) -> str | None:
         return None
     staged = await _git(folder, ctx, "diff-index", "--cached", "--no-abbrev", "--no-ext-diff", "HEAD")
     return f"{state} staged:{sha256(staged).hexdigest()[:16]}" if staged else state
+
+
+async def tracked_in(folder: Path, names: frozenset[str], ctx: Context) -> frozenset[str]:
+    """Those of `names`, folders in `folder`, in which git tracks a file. Asked again where its index has changed."""
+    index = _index_of(folder)
+    if index is None:
+        return frozenset()
+    key = f"{stamp_of(index)} {' '.join(sorted(names))}"
+    memo = ctx.memo("tracked", sha256(os.fsencode(folder)).hexdigest()[:16])
+    known = memo.get()
+    if isinstance(known, dict) and known.get("index") == key:
+        return names.intersection(known.get("folders", ()))
+    began = now()
+    listed = os.fsdecode(await _git(folder, ctx, "ls-files", "-z", "--", *sorted(names)) or b"")
+    tracked = names & {path.partition("/")[0] for path in listed.split("\0")}
+    if is_settled(index, began):
+        memo.set({"index": key, "folders": sorted(tracked)})
+    return tracked
 
 
 async def repository_of(folder: Path, ctx: Context) -> Repository | None:
@@ -180,6 +199,21 @@ def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
         batch.append(path)
     if batch:
         yield batch
+
+
+def _index_of(folder: Path) -> os.stat_result | None:
+    """The status of the index of the work tree that `folder` is in, found as git finds it; None where there is none."""
+    for place in (folder, *folder.parents):
+        pointer = place / ".git"
+        try:
+            if pointer.is_file():
+                _, _, there = pointer.read_text(errors="surrogateescape").partition("gitdir:")
+                pointer = place / there.strip()
+            return (pointer / "index").stat()
+        except OSError:
+            if os.path.lexists(place / ".git"):
+                return None
+    return None
 
 
 def _config(repository: Repository) -> bytes:
