@@ -1366,6 +1366,105 @@ def test_what_changed_is_named(old: str | None, new: str | None, told: tuple[str
     assert declared.changes(old, new) == told
 
 
+# What a project leaves out
+
+
+def exclude(project: Path, *globs: str) -> None:
+    write(project, {"pyproject.toml": f"{PYPROJECT}[tool.felloe]\nexclude = {list(globs)}\n"})
+
+
+FILES = ("a.tmp", "src/b.tmp", "data/one/c.txt", "data/d.txt", "src/data/e.txt", "src/acme/f.txt")
+EXCLUDED: dict[str, tuple[str, ...]] = {
+    "*.tmp": ("a.tmp", "src/b.tmp"),
+    "/*.tmp": ("a.tmp",),
+    "src/*.tmp": ("src/b.tmp",),
+    "**/*.tmp": ("a.tmp", "src/b.tmp"),
+    "data": ("data/one/c.txt", "data/d.txt", "src/data/e.txt"),
+    "data/": ("data/one/c.txt", "data/d.txt", "src/data/e.txt"),
+    "/data": ("data/one/c.txt", "data/d.txt"),
+    "data/**": ("data/one/c.txt", "data/d.txt"),
+    "data/*/c.txt": ("data/one/c.txt",),
+    "**/data/*.txt": ("data/d.txt", "src/data/e.txt"),
+    "src/**/[e-f].txt": ("src/data/e.txt", "src/acme/f.txt"),
+    "[!a-e].???": ("src/acme/f.txt",),
+    "src[!x]*": (),
+    "nothing": (),
+    "[": (),
+    "*": FILES,
+    "**": FILES,
+}
+
+
+@pytest.mark.parametrize("inner", ["", "libs/one"])
+@pytest.mark.parametrize(("glob", "left_out"), EXCLUDED.items())
+async def test_what_a_project_leaves_out(scene: Scene, glob: str, left_out: tuple[str, ...], inner: str) -> None:
+    project = scene.project / inner
+    write(project, {"setup.py": "", "setup.cfg": ""})
+    write(project, dict.fromkeys(FILES, "1"))
+    exclude(project, "never", glob)
+    text = f"file://{scene.project}" + (f"#subdirectory={inner}" if inner else "")
+    before = await found_and_copied(scene, text)
+    with scene.context() as ctx:
+        copy = (await scene.source.fetch(before, ctx)).path / inner
+        assert {name for name in FILES if not (copy / name).exists()} == set(left_out)
+        assert names(copy) >= {"pyproject.toml", "setup.py", "setup.cfg"}
+    for name in FILES:
+        write(project, {name: "2"})
+        assert (await scene.content(text) == before.content) is (name in left_out), name
+        write(project, {name: "1"})
+
+
+async def test_what_one_project_leaves_out_counts_for_another(scene: Scene) -> None:
+    exclude(scene.project / "one", "*.tmp")
+    exclude(scene.project / "two", "*.txt")
+    text = f"file://{scene.project}#subdirectory=one"
+    before = await scene.content(text)
+    write(scene.project, {"one/a.tmp": "", "two/a.txt": ""})
+    (scene.project / "two/a.txt").unlink()
+    assert await scene.content(text) == before
+    write(scene.project, {"a.tmp": ""})
+    assert await scene.content(text) != before
+
+
+async def test_what_is_left_out_is_not_missed_by_git(work: Work) -> None:
+    write(work.project, {"data/one": "1", "a.tmp": "1"})
+    work.begin()
+    write(work.project, {"pyproject.toml": f'{SCM}[tool.felloe]\nexclude = ["data", "*.tmp"]\n'})
+    work.commit("v1.1")
+    assert await work.copy(described) == described(work.project)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ('"*.tmp"', "exclude"),
+        ("[7]", "exclude[0]"),
+        ('["a", ""]', "exclude[1]"),
+        ('["/"]', "exclude[0]"),
+        ('["!a"]', "exclude[0]"),
+        ('["a\\u0000"]', "exclude[0]"),
+        ('["../a"]', "exclude[0]"),
+        ('["a//b"]', "exclude[0]"),
+        ('["[z-a]"]', "exclude[0]"),
+        ("[{ file = 'a' }]", "exclude[0]"),
+    ],
+)
+async def test_what_is_no_pattern_is_named(scene: Scene, value: str, named: str) -> None:
+    write(scene.project, {"pyproject.toml": f"{PYPROJECT}[tool.felloe]\nexclude = {value}\n"})
+    error = await scene.error()
+    assert isinstance(error, ConfigError)
+    assert f"`tool.felloe.{named}` of `{scene.project}/pyproject.toml`" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool]\nfelloe = 1 # exclude", '[tool.ruff]\nexclude = ["src"] # felloe', "exclude felloe"]
+)
+async def test_what_leaves_nothing_out(scene: Scene, text: str) -> None:
+    write(scene.project, {"pyproject.toml": text})
+    with scene.context() as ctx:
+        assert names((await scene.source.fetch(await scene.find(), ctx)).path) == names(scene.project)
+
+
 # Which files have changed
 
 

@@ -35,6 +35,7 @@ from felloe.plugin import (
 )
 from felloe_path.content import Remembered, changed_files, content_of
 from felloe_path.declared import changes, state_of_declared
+from felloe_path.exclusion import PROJECT_FILES
 from felloe_path.project import Project, project_at
 from felloe_path.reading import Check, located, shown, special, telling, vanished
 from felloe_path.tree import Item, listing_of, stamp_of
@@ -42,8 +43,6 @@ from felloe_path.tree import Item, listing_of, stamp_of
 __all__ = ["LocalPath"]
 
 T = TypeVar("T")
-
-PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class LocalPath:

@@ -1,6 +1,7 @@
-"""What a project says that its build depends on: `cache-keys` of `[tool.felloe]`, or of `[tool.uv]`, in pyproject.toml.
+"""What a project says in pyproject.toml of what its build depends on.
 
-What lies in the tree counts anyway, so only the rest is looked at: files elsewhere, variables, version control.
+`exclude` of `[tool.felloe]` is what does not count; `cache-keys` of `[tool.felloe]`, or of `[tool.uv]`, is what counts
+besides the tree, whose own files count anyway: files elsewhere, variables, version control.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from attrs import evolve, frozen
 
 from felloe.plugin import ConfigError, SourceError
 from felloe_path.content import Remembered
-from felloe_path.exclusion import NOTHING
+from felloe_path.exclusion import NOTHING, pattern_of
 from felloe_path.reading import GONE, Check, shown, telling
 from felloe_path.tree import Item, stamp_of
 
 __all__ = ["Declared", "changes", "declared_by", "state_of_declared"]
 
 TABLES = ("felloe", "uv")  # the first that has the key speaks alone
-KEY = b"cache-keys"
+CACHE_KEYS, EXCLUDE, FELLOE = b"cache-keys", b"exclude", b"felloe"
 LONGEST = 2**20  # bytes of pyproject.toml
 MOST_FILES = 10_000  # that one pattern stands for
 HINT = 'write "PATH", { file = "PATH" }, { dir = "PATH" }, { env = "NAME" } or { git = true }'
+HINT_EXCLUDE = 'write patterns as in .gitignore, from the folder of the project: ["*.tmp", "/data", "docs/**/*.png"]'
 PREFIXES = ("file:", "dir:", "env:")
 
 
@@ -34,13 +36,14 @@ PREFIXES = ("file:", "dir:", "env:")
 class Declared:
     """`files` are paths or patterns and `folders` paths, from the project's folder; `variables` are names.
 
-    `git` is whether commits or tags count.
+    `git` is whether commits or tags count. `exclude` are globs for what does not (see `pattern_of`).
     """
 
     files: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     git: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 def declared_by(project: Path) -> Declared:
@@ -48,11 +51,14 @@ def declared_by(project: Path) -> Declared:
 
     A pyproject.toml that cannot be read declares nothing: whoever reads the rest of it says what is wrong.
     """
-    declared = Declared()
-    for name, key in _keys_in(project / "pyproject.toml"):
+    file = project / "pyproject.toml"
+    tools = _document(file).get("tool")
+    if not isinstance(tools, dict):
+        return Declared()
+    declared = Declared(exclude=tuple(_excluded_in(tools, file)))
+    for name, key in _keys_in(tools, file):
         if not (taken := _with(declared, key)):
-            file = shown(project / "pyproject.toml")
-            raise ConfigError(f"`{name}` of `{file}` is no key of a cache: {key!r:.100}", hint=HINT)
+            raise ConfigError(f"`{name}` of `{shown(file)}` is no key of a cache: {key!r:.100}", hint=HINT)
         declared = taken
     return declared
 
@@ -82,11 +88,24 @@ def changes(old: str | None, new: str | None) -> tuple[str, str]:
     return "declared-changed" if is_declared else "scm-changed", evidence
 
 
-def _keys_in(file: Path) -> Iterator[tuple[str, Any]]:
+def _excluded_in(tools: Mapping[str, Any], file: Path) -> Iterator[str]:
+    settings = tools.get(TABLES[0])
+    globs = settings.get("exclude", []) if isinstance(settings, dict) else []
+    if not isinstance(globs, list):
+        raise ConfigError(f"`tool.felloe.exclude` of `{shown(file)}` is no list", hint=HINT_EXCLUDE)
+    for number, glob in enumerate(globs):
+        try:
+            pattern_of([glob if isinstance(glob, str) else ""])
+        except ValueError as error:
+            what = f"`tool.felloe.exclude[{number}]` of `{shown(file)}`"
+            raise ConfigError(f"{what} is no pattern for files: {glob!r:.100}", hint=HINT_EXCLUDE) from error
+        yield glob
+
+
+def _keys_in(tools: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
     """Each with the name that it has in an error."""
-    tools = _document(file).get("tool")
     for table in TABLES:
-        settings = tools.get(table) if isinstance(tools, dict) else None
+        settings = tools.get(table)
         if isinstance(settings, dict) and "cache-keys" in settings:
             keys = settings["cache-keys"]
             if not isinstance(keys, list):
@@ -96,10 +115,10 @@ def _keys_in(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _document(file: Path) -> dict[str, Any]:
-    """Read where the key may be in it; empty where it cannot be read."""
+    """Read where one of the keys may be in it; empty where it cannot be read."""
     try:
         text = file.read_bytes() if file.is_file() and file.stat().st_size <= LONGEST else b""
-        if KEY not in text:
+        if CACHE_KEYS not in text and not (EXCLUDE in text and FELLOE in text):
             return {}
         import tomllib
 

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from felloe.plugin import Context
 from felloe_path.declared import Declared, declared_by
-from felloe_path.exclusion import Exclusion, possible_products
+from felloe_path.exclusion import Exclusion, pattern_of, possible_products
 
 __all__ = ["Project", "project_at"]
 
@@ -28,8 +28,13 @@ async def project_at(root: Path, folder: Path, ctx: Context) -> Project:
     products: set[str] = set()
     for top in dict.fromkeys([root, folder]):
         products |= {(top / name).relative_to(root).as_posix() for name in await _products(top, ctx)}
-    exclusion = Exclusion(products=frozenset(products))
-    return Project(root=root, folder=folder, declared=declared_by(folder), exclusion=exclusion)
+    declared, prefix = declared_by(folder), folder.relative_to(root).as_posix()
+    exclusion = Exclusion(
+        products=frozenset(products),
+        prefix="" if folder == root else f"{prefix}/",
+        pattern=pattern_of(declared.exclude),
+    )
+    return Project(root=root, folder=folder, declared=declared, exclusion=exclusion)
 
 
 async def _products(top: Path, ctx: Context) -> frozenset[str]:
