@@ -25,9 +25,11 @@ from felloe.request import parse_request
 from felloe.stepping import NotSteppable, step
 from felloe.testing import Project, make_sdist, make_wheel
 from felloe.values import Context, Dist, Entry, Fresh, Stale
-from felloe_path import LocalPath, content, declared
+from felloe_path import LocalPath, content, surroundings
 from felloe_path.content import Content, Remembered, changed_files, content_of
 from felloe_path.copying import copy_tree
+from felloe_path.project import State, difference
+from felloe_path.surroundings import changed_parts
 from felloe_path.tree import listing_of
 from tests.fixtures.cache import shared_folder
 
@@ -273,15 +275,16 @@ async def test_editable_folders_that_are_equal(scene: Scene) -> None:
 async def test_what_was_found_decides(
     found: tuple[str, str | None], known: tuple[str | None, str | None], code: str
 ) -> None:
-    dist = Dist(source="path", kind="tree", filename="acme", content=found[0], scm=found[1])
-    entry = Entry(content=known[0], scm=known[1], validators={"kept": 1})
+    dist = Dist(source="path", kind="sdist", filename="acme", content=found[0], scm=found[1])
+    validators = {"kept": 1, **({"scm": known[1]} if known[1] else {})}
+    entry = Entry(content=known[0], validators=validators)
     verdict = await LocalPath("path", {}).check_freshness(dist, entry, cast(Context, None))
     if code:
         assert isinstance(verdict, Stale)
         assert verdict.code == code
         assert " -> " in verdict.evidence
     else:
-        assert verdict == Fresh(validators={"kept": 1})
+        assert verdict == Fresh(validators=validators)
 
 
 # The content of a folder
@@ -773,7 +776,7 @@ MEANWHILE: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("when", range(1, 12))
 @pytest.mark.parametrize("work", MEANWHILE.values(), ids=MEANWHILE)
-async def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[Path], Any], when: int) -> None:
+def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[Path], Any], when: int) -> None:
     somebody = Meanwhile(when, lambda: work(scene.project))
     copy = scene.folder / "copy"
     copied = copy_tree(str(scene.project), copy, somebody)
@@ -1185,11 +1188,21 @@ def declare(project: Path, *keys: str, table: str = "uv") -> None:
 
 async def found_and_copied(scene: Scene, text: str | None = None) -> Dist:
     """What a copy says of itself has to be what was found."""
+    dist, _ = await with_declared(scene, text)
+    return dist
+
+
+async def with_declared(scene: Scene, text: str | None = None) -> tuple[Dist, Any]:
+    """What was found and copied, and the state of what is declared, as far as it is not in the tree."""
     dist = await scene.find(text)
     with scene.context() as ctx:
         fetched = await scene.source.fetch(dist, ctx)
-        assert (fetched.content, fetched.scm) == (dist.content, dist.scm)
-    return dist
+    assert (fetched.content, fetched.scm) == (dist.content, dist.scm)
+    return dist, fetched.validators.get("declared")
+
+
+async def declared(scene: Scene, text: str | None = None) -> Any:
+    return (await with_declared(scene, text))[1]
 
 
 @pytest.mark.parametrize("table", ["felloe", "uv"])
@@ -1198,15 +1211,18 @@ async def test_a_declared_variable(scene: Scene, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("A B", "")
     digest = hashlib.sha256(b"pa55-w0rd").hexdigest()[:16]
     empty = hashlib.sha256(b"").hexdigest()[:16]
-    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR=none"
+    before = await with_declared(scene)
+    assert before[1] == f"env:A%20B={empty} env:ACME_FLAVOUR=none"
     monkeypatch.setenv("ACME_FLAVOUR", "pa55-w0rd")
-    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR={digest}"
+    after = await with_declared(scene)
+    assert after[1] == f"env:A%20B={empty} env:ACME_FLAVOUR={digest}"
+    assert (before[0].content == after[0].content, before[0].scm, after[0].scm) == (False, None, None)
 
 
 async def test_the_table_of_felloe_speaks_alone(scene: Scene) -> None:
     tables = '[tool.uv]\ncache-keys = [{ env = "OF_UV" }]\n[tool.felloe]\ncache-keys = [{ env = "OF_FELLOE" }]\n'
     write(scene.project, {"pyproject.toml": PYPROJECT + tables})
-    assert (await scene.find()).scm == "env:OF_FELLOE=none"
+    assert await declared(scene) == "env:OF_FELLOE=none"
 
 
 OUTSIDE: dict[str, tuple[str, Callable[[Scene], Any]]] = {
@@ -1227,35 +1243,66 @@ async def test_declared_files_elsewhere(scene: Scene, form: str, path: str, chan
     write(scene.folder, {"shared/one.h": "1", "other/two.h": "2"})
     (scene.folder / "link.h").symlink_to("shared/one.h")
     declare(scene.project, form.format(path))
-    before = await found_and_copied(scene)
+    before = await with_declared(scene)
     write(scene.folder, {"other/two.h": "3"})
-    assert await scene.find() == before
+    assert await scene.find() == before[0]
     change(scene)
-    after = await found_and_copied(scene)
-    assert after.content == before.content
-    assert (before.scm or "").partition("=")[0] == (after.scm or "").partition("=")[0] == f"file:{path}"
-    assert before.scm != after.scm
+    after = await with_declared(scene)
+    assert after[0].content != before[0].content
+    assert before[1].partition("=")[0] == after[1].partition("=")[0] == f"file:{path}"
+    assert before[1] != after[1]
 
 
 @pytest.mark.parametrize("path", ["src/acme/__init__.py", "**/*.py", "../project/run", "src/../*"])
 async def test_declared_files_of_the_folder_count_by_their_content(scene: Scene, path: str) -> None:
-    declare(scene.project, f'"{path}"', f'{{ dir = "{path}" }}')
-    assert (await found_and_copied(scene)).scm is None
+    declare(scene.project, f'"{path}"', '{ dir = "src" }', '{ dir = "." }')
+    assert await declared(scene) is None
+
+
+LEFT_OUT: dict[str, tuple[str, str, bool]] = {
+    "a product": ("dist/x.whl", "dist/x.whl", True),
+    "a pattern for products": ("dist/*.whl", "dist/x.whl", True),
+    "all that was built": ("build/**", "build/lib/x.so", True),
+    "of a virtual environment": (".venv/marker", ".venv/marker", True),
+    "a commit": (".git/HEAD", ".git/HEAD", True),
+    "what is excluded": ("data/one.json", "data/one.json", True),
+    "a pattern for what is excluded": ("data/*.json", "data/one.json", True),
+    "a pattern for files that are excluded": ("src/**/*.tmp", "src/acme/a.tmp", True),
+    "bytecode": ("src/**", "src/acme/__pycache__/x.pyc", False),
+    "bytecode beside its source": ("src/**", "src/acme/__init__.pyc", False),
+    "modules of a virtual environment": ("**/*.py", ".venv/lib/x.py", False),
+    "data of all sorts": ("**/*.json", "data/one.json", False),
+}
+
+
+@pytest.mark.parametrize(("key", "path", "counts"), LEFT_OUT.values(), ids=LEFT_OUT)
+async def test_declared_files_that_are_left_out(scene: Scene, key: str, path: str, counts: bool) -> None:
+    """They count where they are meant; a wildcard does not mean what changes by itself."""
+    write(scene.project, {".venv/pyvenv.cfg": "", path: "1"})
+    text = f"{PYPROJECT}[tool.felloe]\nexclude = ['data', '*.tmp']\ncache-keys = ['{key}']\n"
+    write(scene.project, {"pyproject.toml": text})
+    before = await with_declared(scene)
+    write(scene.project, {path: "2"})
+    after = await with_declared(scene)
+    assert (after[0].content != before[0].content, after[1] != before[1]) == (counts, counts)
+    (scene.project / path).unlink()
+    gone = await with_declared(scene)
+    assert (gone[0].content != after[0].content) is counts
+    assert not counts or gone[1] == f"file:{key}=none"
 
 
 async def test_what_a_subdirectory_declares_of_its_folder(scene: Scene) -> None:
     declare(scene.project / "inner", '"../run"', '"../../shared"')
     write(scene.folder, {"shared": "1"})
     digest = hashlib.sha256(b"1").hexdigest()[:16]
-    dist = await found_and_copied(scene, f"file://{scene.project}#subdirectory=inner")
-    assert dist.scm == f"file:../../shared={digest}"
+    assert await declared(scene, f"file://{scene.project}#subdirectory=inner") == f"file:../../shared={digest}"
 
 
 async def test_a_declared_folder_elsewhere(scene: Scene) -> None:
     declare(scene.project, '{ dir = "../lib" }', '"../lib"')
-    assert (await found_and_copied(scene)).scm == "dir:../lib=none file:../lib=none"
+    assert await declared(scene) == "dir:../lib=none file:../lib=none"
     write(scene.folder, {"lib/a": ""})
-    assert (await found_and_copied(scene)).scm == "dir:../lib=there file:../lib=folder"
+    assert await declared(scene) == "dir:../lib=there file:../lib=folder"
 
 
 @pytest.mark.usefixtures("later")
@@ -1276,25 +1323,28 @@ async def test_declared_version_control(work: Work, key: str) -> None:
     work.begin()
     declare(work.project, key)
     work.commit()
-    before = await found_and_copied(work)
+    before = await with_declared(work)
     assert await work.copy(lambda copy: (copy / ".git").exists())
     git(work.top, "tag", "v9.0")
-    after = await found_and_copied(work)
-    assert (after.content, after.scm == before.scm) == (before.content, False)
+    after = await with_declared(work)
+    assert after[0].content != before[0].content
+    gone, come = changed_parts(before[1], after[1])
+    assert [each.partition("=")[0] for each in [*gone, *come]] == ["git", "git"]
 
 
 @pytest.mark.parametrize("key", ["{ git = false }", "{ git = { commit = false } }", "{ git = {} }"])
 async def test_version_control_that_is_declared_not_to_count(work: Work, key: str) -> None:
     work.begin()
     declare(work.project, key)
-    assert (await found_and_copied(work)).scm is None
+    assert ((await found_and_copied(work)).scm, await declared(work)) == (None, None)
 
 
 async def test_version_control_and_variables(work: Work) -> None:
     work.begin()
     write(work.project, {"pyproject.toml": f'{SCM}[tool.felloe]\ncache-keys = [{{ env = "ACME_FLAVOUR" }}]\n'})
     work.commit()
-    described, tags, variable = str((await found_and_copied(work)).scm).split(" ")
+    dist, variable = await with_declared(work)
+    described, tags = str(dist.scm).split(" ")
     assert (described[:7], tags[:5], variable) == ("v1.0-1-", "tags:", "env:ACME_FLAVOUR=none")
 
 
@@ -1332,7 +1382,7 @@ async def test_what_is_no_key_is_named(scene: Scene, keys: str, named: str, tabl
 )
 async def test_what_declares_nothing(scene: Scene, text: str) -> None:
     (scene.project / "pyproject.toml").write_bytes(text.encode("latin-1"))
-    assert (await found_and_copied(scene)).scm is None
+    assert await declared(scene) is None
 
 
 async def test_a_declared_fifo_is_not_opened(scene: Scene) -> None:
@@ -1344,7 +1394,7 @@ async def test_a_declared_fifo_is_not_opened(scene: Scene) -> None:
 
 
 async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declared, "MOST_FILES", 3)
+    monkeypatch.setattr(surroundings, "MOST_FILES", 3)
     write(scene.folder, {f"shared/{number}": "" for number in range(4)})
     declare(scene.project, '"../shared/*"')
     error = await scene.error()
@@ -1354,16 +1404,24 @@ async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("env:A=1", "env:A=2", ("declared-changed", "env:A=1 -> env:A=2")),
-        (None, "env:A=1", ("declared-changed", "none -> env:A=1")),
-        ("v1 tags:1 env:A=1", "v1 tags:1", ("declared-changed", "env:A=1 -> none")),
-        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=1", ("scm-changed", "v1 -> v2")),
-        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=2", ("scm-changed", "v1 env:A=1 -> v2 env:A=2")),
-        ("v1", None, ("scm-changed", "v1 -> none")),
+        (("t", "A=1", {}), ("t", "A=2", {}), ("declared-changed", "A=1 -> A=2")),
+        (("t", "A=1 B=1", {"f": "1"}), ("t", "A=1 B=2 C=3", {"f": "1"}), ("declared-changed", "B=1 -> B=2 C=3")),
+        (("t", "A=1", {"f": "1"}), ("u", "A=1", {"f": "2"}), ("content-changed", "f=1 -> f=2")),
+        (("t", "A=1", {"f": "1"}), ("u", "A=2", {"f": "2"}), ("content-changed", "f=1 A=1 -> f=2 A=2")),
+        (("t", "", {"f": "1"}), ("u", "A=2", {"f": "2"}), ("content-changed", "f=1 -> f=2 A=2")),
+        (("t", "A=1", {"f": "1"}), ("u", "", {"f": "2"}), ("content-changed", "f=1 A=1 -> f=2")),
+        (("t", "A=1", {}), ("u", "A=1", {}), None),
     ],
 )
-def test_what_changed_is_named(old: str | None, new: str | None, told: tuple[str, str]) -> None:
-    assert declared.changes(old, new) == told
+def test_what_changed_is_named(old: Any, new: Any, told: tuple[str, str] | None) -> None:
+    before, after = (State(tree=tree, declared=said, files=files) for tree, said, files in (old, new))
+    assert before.content != after.content
+    assert difference(before.validators(), after) == told
+
+
+@pytest.mark.parametrize("validators", [{}, {"files": 1, "declared": 2, "tree": []}, {"files": {}, "declared": None}])
+def test_what_was_remembered_may_be_anything(validators: dict[str, Any]) -> None:
+    assert difference(validators, State(tree="t", files={"f": "1"})) is None
 
 
 # What a project leaves out
@@ -1471,20 +1529,20 @@ async def test_what_leaves_nothing_out(scene: Scene, text: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, ("b=2", "b=3")),
-        ({"a": "1"}, {"a": "1", "b": "3"}, ("none", "b=3")),
-        ({"a": "1", "b": "2"}, {"b": "2"}, ("a=1", "none")),
-        ({"a": "1"}, {"b": "1"}, ("a=1", "b=1")),
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, (["b=2"], ["b=3"])),
+        ({"a": "1"}, {"a": "1", "b": "3"}, ([], ["b=3"])),
+        ({"a": "1", "b": "2"}, {"b": "2"}, (["a=1"], [])),
+        ({"a": "1"}, {"b": "1"}, (["a=1"], ["b=1"])),
         (
             {"a": "1"},
             {**{f"b{n}": "1" for n in range(6)}, "a": "1"},
-            ("and 1 more", "b0=1 b1=1 b2=1 b3=1 b4=1 and 1 more"),
+            (["and 1 more"], ["b0=1", "b1=1", "b2=1", "b3=1", "b4=1", "and 1 more"]),
         ),
         ({}, {"a": "1"}, None),
         ({"a": "1"}, {}, None),
     ],
 )
-def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told: tuple[str, str] | None) -> None:
+def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told: tuple[Any, Any] | None) -> None:
     assert changed_files(old, new) == told
 
 

@@ -39,9 +39,10 @@ class Exclusion:
     def covers(self, path: str, name: str) -> bool:
         """Whether what is called `name` and lies at `path` in the tree does not belong to it, whatever it holds."""
         is_left_behind = name in VERSION_CONTROL or name in CACHES or name.endswith(EGG_INFO)
-        return is_left_behind or path in self.products or self._is_excluded(path)
+        return is_left_behind or path in self.products or self.is_excluded(path)
 
-    def _is_excluded(self, path: str) -> bool:
+    def is_excluded(self, path: str) -> bool:
+        """Whether the project itself says so."""
         if self.pattern is None or not path.startswith(self.prefix):
             return False
         place = path.removeprefix(self.prefix)

@@ -19,7 +19,7 @@ from felloe_path.copying import copy_file
 from felloe_path.reading import GONE, Check
 from felloe_path.tree import Listing, stamp_of
 
-__all__ = ["Repository", "hide_absent", "lay_repository", "repository_of", "state_of", "top_in", "tracked_in"]
+__all__ = ["Repository", "description_of", "hide_absent", "lay_repository", "repository_of", "top_in", "tracked_in"]
 
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # programs of the user's
 MOST_ARGUMENTS = 100_000  # bytes of paths on one command line
@@ -61,7 +61,7 @@ class Repository:
     config: bytes
 
 
-async def state_of(folder: Path, ctx: Context) -> str | None:
+async def description_of(folder: Path, ctx: Context) -> str | None:
     """`scm_state`, and a digest of what is staged and not committed, as that decides too what git says is tracked.
 
     None also where `folder` is not in the work tree of its repository.

@@ -1,0 +1,56 @@
+"""A copy of a project's folder for one build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import mkdtemp
+
+from attrs import frozen
+
+from felloe.plugin import Context, Dist, Fetched
+from felloe_path.copying import copy_tree
+from felloe_path.project import Project, State, content_id, project_at, state_of_copy
+from felloe_path.reading import aside
+from felloe_path.repository import hide_absent, lay_repository, repository_of, top_in
+
+__all__ = ["fetch_tree"]
+
+
+@frozen
+class _Copy:
+    """What was copied to `path` in the folder `into`, which is its own, and the state that it was found in."""
+
+    into: Path
+    path: Path
+    state: State
+
+
+async def fetch_tree(root: Path, folder: Path, dist: Dist, ctx: Context) -> Fetched:
+    """A copy of `root` for the project in `folder`. What is said of it is true of the copy."""
+    project = await project_at(root, folder, ctx)
+    copy = await _copy(project, ctx)
+    return Fetched(
+        path=copy.path,
+        content=content_id(project, copy.state, editable=dist.editable),
+        validators=copy.state.validators(),
+        scm=copy.state.scm,
+        editable_root=root if dist.editable else None,
+    )
+
+
+async def _copy(project: Project, ctx: Context) -> _Copy:
+    repository = await repository_of(project.folder, ctx) if project.asks_scm or project.declared.git else None
+    into = Path(mkdtemp(dir=ctx.scratch))
+    path = into / _place(project.root, repository.top if repository else project.root)
+    copied = await aside(lambda check: copy_tree(str(project.root), path, check, project.exclusion))
+    if repository:
+        top = top_in(path, project.root, repository)
+        await aside(lambda check: lay_repository(repository, top, check))
+        await hide_absent(project.root, repository, top, copied.listing, ctx)
+    return _Copy(into, path, await state_of_copy(project, copied, ctx))
+
+
+def _place(path: Path, top: Path) -> Path:
+    """Where the copy of `path` has to lie for the folders above it, up to `top`, to be there as well."""
+    outer = top if path.is_relative_to(top) else path
+    return Path(outer.name or "folder") / path.relative_to(outer)
