@@ -20,7 +20,7 @@ import pytest
 from felloe.assembly import Database
 from felloe.config import Config
 from felloe.context import ItemContext, Owner
-from felloe.errors import ConfigError, FelloeError, RequirementError, SourceError
+from felloe.errors import ConfigError, FelloeError, RequirementError, SourceChangedError, SourceError
 from felloe.request import parse_request
 from felloe.stepping import NotSteppable, step
 from felloe.testing import Project, make_sdist, make_wheel
@@ -32,6 +32,7 @@ from felloe_path.project import State, difference
 from felloe_path.surroundings import changed_parts
 from felloe_path.tree import listing_of
 from tests.fixtures.cache import shared_folder
+from tests.fixtures.writer import Writer, writing_meanwhile
 
 pytestmark = pytest.mark.anyio
 
@@ -776,11 +777,71 @@ MEANWHILE: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("when", range(1, 12))
 @pytest.mark.parametrize("work", MEANWHILE.values(), ids=MEANWHILE)
-def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[Path], Any], when: int) -> None:
+async def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[Path], Any], when: int) -> None:
     somebody = Meanwhile(when, lambda: work(scene.project))
     copy = scene.folder / "copy"
     copied = copy_tree(str(scene.project), copy, somebody)
     assert f"tree:{copied.content.hexdigest()}" == tree_content(copy)
+
+
+class States:
+    """The states of a project one after the other: in each, all files hold its number."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.number = 0
+        self.next()
+
+    def next(self) -> None:
+        self.number += 1
+        write(self.project, dict.fromkeys(("a", "m", "z"), str(self.number)))
+
+    def held(self, folder: Path) -> set[str]:
+        return {(folder / name).read_text() for name in ("a", "m", "z")}
+
+
+@pytest.mark.parametrize("text", ["./project", "-e ./project"])
+@pytest.mark.parametrize("name", ["a", "m", "z"])
+async def test_a_copy_is_of_one_state(scene: Scene, name: str, text: str) -> None:
+    states = States(scene.project)
+    with scene.context() as ctx:
+        dist = await scene.find(text)
+        with writing_meanwhile(Writer(ctx.scratch, name, states.next, most=1)) as writer:
+            fetched = await scene.source.fetch(dist, ctx)
+        assert (states.held(fetched.path), writer.copies) == ({"2"}, 2)
+        assert fetched.content == await scene.content(text) != dist.content
+        assert list(ctx.scratch.iterdir()) == [fetched.path.parent]
+
+
+async def test_what_changed_since_it_was_found(scene: Scene) -> None:
+    states = States(scene.project)
+    dist = await scene.find()
+    states.next()
+    with scene.context() as ctx:
+        fetched = await scene.source.fetch(dist, ctx)
+        assert (states.held(fetched.path), fetched.content) == ({"2"}, await scene.content())
+
+
+async def test_what_changes_all_the_time(scene: Scene) -> None:
+    states = States(scene.project)
+    with scene.context() as ctx:
+        dist = await scene.find()
+        writer = Writer(ctx.scratch, "m", states.next)
+        with writing_meanwhile(writer), pytest.raises(SourceChangedError) as raised:
+            await scene.source.fetch(dist, ctx)
+        assert (writer.copies, list(ctx.scratch.iterdir())) == (3, [])
+    assert (raised.value.code, bool(raised.value.hint)) == ("source-changed", True)
+    assert f"`{scene.project}`" in str(raised.value)
+
+
+async def test_what_changes_and_does_not_count(scene: Scene) -> None:
+    states = States(scene.project)
+    exclude(scene.project, "/log")
+    with scene.context() as ctx:
+        dist = await scene.find()
+        with writing_meanwhile(Writer(ctx.scratch, "m", lambda: write(scene.project, {"log": "more"}))):
+            fetched = await scene.source.fetch(dist, ctx)
+        assert (fetched.content, states.held(fetched.path)) == (dist.content, {"1"})
 
 
 async def test_nobody_waits_any_more(scene: Scene) -> None:
@@ -1089,6 +1150,19 @@ async def test_what_only_version_control_says(work: Work, change: Callable[[Work
     after = await work.find()
     assert after.content == before.content
     assert after.scm != before.scm
+
+
+@pytest.mark.parametrize("change", ["commit", "tag"])
+async def test_a_commit_while_a_copy_is_made(work: Work, change: str) -> None:
+    work.begin()
+    commit = work.commit if change == "commit" else lambda: git(work.top, "tag", "v2.0")
+    with work.context() as ctx:
+        dist = await work.find()
+        with writing_meanwhile(Writer(ctx.scratch, "run", commit, most=1)) as writer:
+            fetched = await work.source.fetch(dist, ctx)
+        assert (writer.copies, fetched.content) == (2, dist.content)
+        assert fetched.scm == (await work.find()).scm != dist.scm
+        assert described(fetched.path) == described(work.project)
 
 
 async def test_what_version_control_says_of_others_does_not_matter(work: Work) -> None:

@@ -19,6 +19,7 @@ from felloe.errors import (
     OfflineError,
     ProjectNotFound,
     RequirementError,
+    SourceChangedError,
     SourceError,
 )
 from felloe.hookspecs import hookimpl
@@ -100,6 +101,7 @@ __all__ = [
     "Request",
     "RequirementError",
     "Source",
+    "SourceChangedError",
     "SourceError",
     "Stack",
     "Stale",

@@ -100,7 +100,7 @@ class LocalPath:
 
     @hookimpl
     async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
-        """A copy, which may have changed since `find`: what it says of itself is true of the copy."""
+        """A copy of one state of it. Raises SourceChangedError for a folder that does not keep still so long."""
         path = Path(dist.locator["path"])
         if dist.kind == "tree":
             from felloe_path.fetching import fetch_tree

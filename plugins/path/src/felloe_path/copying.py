@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from felloe_path.exclusion import NOTHING, Exclusion
 from felloe_path.reading import GONE, Check, is_program, opened, sha256_of, shown
 from felloe_path.tree import Item, listing_of
 
-__all__ = ["copy_file", "copy_tree"]
+__all__ = ["copy_file", "copy_tree", "remove_tree"]
 
 BLOCK = 1024 * 1024
 MOST_AT_ONCE = 64 * BLOCK
@@ -44,6 +45,11 @@ def copy_file(source: str, target: Path, check: Check) -> None:
     """Copies the regular file at the real path `source`. Raises as `copy_tree`, and FileNotFoundError."""
     with _writing(source):
         _copy(source, target, check)
+
+
+def remove_tree(folder: Path) -> None:
+    """Takes away a folder in scratch with all that is in it; what cannot be taken away goes when scratch does."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(item: Item, target: Path, check: Check) -> tuple[str, bool]:
