@@ -1106,12 +1106,37 @@ async def test_a_project_behind_a_link(work: Work) -> None:
     assert (await work.copy(lambda copy: described(copy / "link"), text))[0] == described(work.project)[0]
 
 
-async def test_what_is_a_project_of_its_own_accord(work: Work) -> None:
-    """Where nothing asks for version control there is none."""
+@pytest.mark.parametrize("inner", ["", "libs/acme"])
+async def test_a_project_that_asks_where_nobody_sees_it(work: Work, inner: str) -> None:
+    """What its files do not say decides nothing, but is not kept from it."""
+    work.begin(inner)
+    write(work.project, {"pyproject.toml": PYPROJECT, "setup.py": "from tools.number import number\n"})
+    write(work.project, {"tools/number.py": "import os\nnumber = os.popen('git ' + 'describe').read()\n"})
+    work.commit("v2.0")
+    before = await work.find()
+    assert before.scm is None
+    assert await work.copy(described) == described(work.project)
+    git(work.top, "tag", "v3.0")
+    assert await work.find() == before
+
+
+async def test_all_references(work: Work) -> None:
     work.begin()
-    write(work.project, {"pyproject.toml": PYPROJECT})
-    assert (await work.find()).scm is None
-    assert await work.copy(lambda copy: (copy / ".git").exists()) is False
+    git(work.top, "checkout", "--quiet", "-b", "other/branch")
+    git(work.top, "commit", "--quiet", "--allow-empty", "-m", "other")
+    git(work.top, "tag", "-a", "-m", "nine", "v9.0")
+    git(work.top, "checkout", "--quiet", "main")
+    git(work.top, "update-ref", "refs/remotes/origin/main", "HEAD")
+    git(work.top, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    git(work.top, "notes", "add", "-m", "note")
+
+    def references(folder: Path) -> list[str]:
+        listed = git(folder, "for-each-ref", "--format=%(objectname) %(*objectname) %(refname) %(symref)")
+        return [listed, git(folder, "rev-parse", "--abbrev-ref", "origin/HEAD"), git(folder, "log", "--all", "--notes")]
+
+    expected = references(work.top)
+    assert expected[0].count("\n") == 6
+    assert await work.copy(references) == expected
 
 
 @pytest.mark.parametrize("prepare", ["nothing", "no commit", "broken", "elsewhere"])

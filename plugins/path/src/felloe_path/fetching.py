@@ -58,7 +58,7 @@ async def fetch_tree(root: Path, folder: Path, dist: Dist, ctx: Context) -> Fetc
 
 
 async def _copy(project: Project, ctx: Context) -> _Copy:
-    repository = await repository_of(project.folder, ctx) if project.asks_scm or project.declared.git else None
+    repository = await repository_of(project.folder, ctx)
     into = Path(mkdtemp(dir=ctx.scratch))
     path = into / _place(project.root, repository.top if repository else project.root)
     copied = await aside(lambda check: copy_tree(str(project.root), path, check, project.exclusion))
