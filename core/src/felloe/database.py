@@ -21,7 +21,7 @@ from felloe.building import Asked, Material, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
-from felloe.entries import Entries
+from felloe.entries import Entries, counted_scm
 from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
 from felloe.hookspecs import EXTENSIONS
@@ -319,7 +319,7 @@ class Line:
 
     async def _same_bytes(self, at: Place, fetched: Fetched, entry: Entry) -> bool:
         if at.dist.kind == "tree":
-            return (fetched.content, fetched.scm) == (entry.content, entry.scm)
+            return (fetched.content, counted_scm(at.dist, fetched)) == (entry.content, entry.scm)
         return f"sha256:{(await digests_of(fetched.path))['sha256']}" == entry.content
 
     async def _recall(self, at: Place, record: Record) -> Known | None:

@@ -160,7 +160,8 @@ class Entry:
     """What the cache knows of one Dist. `fetched` and `checked` are RFC 3339 instants in UTC.
 
     `digests` maps algorithm to hex of the bytes; `verified` says that we hashed them ourselves. `validators` are
-    the source's own, to tell whether the entry is still true. `scm` is what the source gave with a tree.
+    the source's own, to tell whether the entry is still true. `scm` is what the source gave with a tree, as far as its
+    build may ask for it.
     """
 
     content: str | None = None
@@ -178,8 +179,9 @@ class Fetched:
     """Bytes that a source brought: a file, or for the kind `tree` a folder, in the scratch folder it was given.
 
     `content` is their content id; a file needs none, the core hashes it. `scm` is what version control says of a tree
-    and its files do not (see `scm_state`): where it differs, another build is due. `editable_root` is the project's own
-    folder, where an editable build has to run; nothing else is ever written there.
+    and its files do not (see `scm_state`): where it differs, another build is due, if the project's build may ask for
+    it (see `asks_scm`). `editable_root` is the project's own folder, where an editable build has to run; nothing else
+    is ever written there.
     """
 
     path: Path
