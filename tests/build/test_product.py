@@ -9,14 +9,13 @@ import pytest
 from attrs import evolve
 
 from felloe.build.builder import Builder, Workshop
-from felloe.build.fingerprint import Fingerprint
 from felloe.build.history import History
-from felloe.build.plan import BuildJob
+from felloe.build.plan import BuildOrder
 from felloe.build.product import read_prepared, read_wheel
 from felloe.config import Building
 from felloe.errors import BuildError
-from felloe.testing import Project, make_wheel
-from felloe.values import Dist, Interpreter
+from felloe.testing import Project, make_sdist, make_wheel
+from felloe.values import BuildJob, Built, Dist, Fingerprint, Interpreter
 from tests.fixtures.cache import Cache, everything
 
 DEMO = Project("demo", "1.0")
@@ -36,30 +35,30 @@ BAD = {
 }
 
 
-def job_in(folder: Path) -> BuildJob:
+def order_in(folder: Path) -> BuildOrder:
     """A build of DEMO, for a Python that takes pure wheels."""
     python = Interpreter(path=folder / "python", version="3.12.0", markers={}, tags=("py3-none-any",))
-    return BuildJob(
+    return BuildOrder(
         build="b" * 32,
         what="`demo-1.0.tar.gz` of source `acme`",
         dist=Dist(source="acme", kind="sdist", filename="demo-1.0.tar.gz", name="demo", version="1.0"),
         archive=folder / "demo-1.0.tar.gz",
         interpreter=python,
-        settings={},
+        config_settings={},
         fingerprint=Fingerprint(settings="s", interpreter="i", toolchain="t"),
         goal="wheel",
     )
 
 
-def nameless_in(folder: Path) -> BuildJob:
+def nameless_in(folder: Path) -> BuildOrder:
     """A build of something whose name and version nobody knows yet."""
-    job = job_in(folder)
-    return evolve(job, dist=evolve(job.dist, name=None, version=None))
+    order = order_in(folder)
+    return evolve(order, dist=evolve(order.dist, name=None, version=None))
 
 
 def refused(wheel: Path, folder: Path) -> BuildError:
     with pytest.raises(BuildError) as caught:
-        read_wheel(wheel, job_in(folder))
+        read_wheel(wheel, order_in(folder))
     assert str(caught.value).isprintable()
     assert caught.value.hint
     return caught.value
@@ -69,7 +68,7 @@ def refused(wheel: Path, folder: Path) -> BuildError:
 def test_formats_that_are_known(tmp_path: Path, text: str) -> None:
     wheel = make_wheel(tmp_path, DEMO, files={f"{INFO}/WHEEL": text})
 
-    assert read_wheel(wheel, job_in(tmp_path)).name == "demo"
+    assert read_wheel(wheel, order_in(tmp_path)).name == "demo"
 
 
 @pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
@@ -134,13 +133,13 @@ def test_a_wheel_is_named_after_its_metadata(
     tmp_path: Path, name: str, version: str, of_name: str, of_version: str, agree: bool
 ) -> None:
     wheel = make_wheel(tmp_path, Project(name, version, metadata=metadata_text(of_name, of_version)))
-    job = nameless_in(tmp_path)
+    order = nameless_in(tmp_path)
 
     if agree:
-        assert read_wheel(wheel, job).version == of_version
+        assert read_wheel(wheel, order).version == of_version
         return
     with pytest.raises(BuildError) as caught:
-        read_wheel(wheel, job)
+        read_wheel(wheel, order)
     assert caught.value.code == "bad-backend-output"
     assert f"`{wheel.name}` holds the metadata of `{of_name} {of_version}`" in str(caught.value)
 
@@ -162,13 +161,29 @@ def test_prepared_metadata_lie_in_a_folder_that_is_named_after_them(
     assert f"`{info.name}` holds the metadata of `{of_name} {of_version}`" in str(caught.value)
 
 
+class Elsewhere:
+    """Gives a wheel for everything."""
+
+    def __init__(self, wheel: Path) -> None:
+        self.wheel = wheel
+
+    def accepts(self, job: BuildJob) -> bool:
+        return True
+
+    async def build(self, job: BuildJob) -> Built:
+        return Built(goal="wheel", wheel=self.wheel)
+
+    def __str__(self) -> str:
+        return "the farm"
+
+
 @pytest.mark.anyio
 async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> None:
     with Cache(tmp_path / "cache") as cache:
         workshop = Workshop(
+            layout=cache.layout,
             run=cache.run,
-            archives=cache.archives,
-            history=History(cache.layout, cache.store, cache.events.append),
+            history=History(cache.layout, cache.store, cache.archives, cache.events.append),
             environments=None,
             resolutions=None,
             sources=(),
@@ -177,9 +192,12 @@ async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> Non
         )
         given = make_wheel(cache.run.folder(), DEMO, files={f"{INFO}/WHEEL": None})
 
+        order = order_in(tmp_path)
+        make_sdist(tmp_path, DEMO)
+
         with pytest.raises(BuildError, match=f"has no file `{INFO}/WHEEL`") as caught:
-            await Builder(workshop, Building()).take(job_in(tmp_path), given)
+            await Builder(workshop, Building()).build(order, None, Elsewhere(given))
 
         assert caught.value.code == "bad-backend-output"
-        assert "source `acme` gave it as built elsewhere" in caught.value.hint
+        assert "the farm gave it as built elsewhere" in caught.value.hint
         assert [path for path in everything(cache.root) if path.startswith(("archives", "builds"))] == []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from felloe.errors import (
         AmbiguousSourceError,
         ArchiveError,
+        BuildCycleError,
         BuildError,
         BuildNeededError,
         CacheError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         PluginError,
         ProjectNotFound,
         RequirementError,
+        SourceChangedError,
         SourceError,
     )
     from felloe.explain import Explanation
@@ -46,6 +48,7 @@ _MODULES = {
     "felloe.errors": [
         "AmbiguousSourceError",
         "ArchiveError",
+        "BuildCycleError",
         "BuildError",
         "BuildNeededError",
         "CacheError",
@@ -61,6 +64,7 @@ _MODULES = {
         "PluginError",
         "ProjectNotFound",
         "RequirementError",
+        "SourceChangedError",
         "SourceError",
     ],
     "felloe.explain": ["Explanation"],
@@ -76,6 +80,7 @@ __all__ = [
     "Answer",
     "ArchiveError",
     "BlockingDatabase",
+    "BuildCycleError",
     "BuildError",
     "BuildNeededError",
     "CacheError",
@@ -101,6 +106,7 @@ __all__ = [
     "Reporter",
     "Request",
     "RequirementError",
+    "SourceChangedError",
     "SourceError",
     "Url",
     "Wheel",

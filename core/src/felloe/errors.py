@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AmbiguousSourceError",
     "ArchiveError",
+    "BuildCycleError",
     "BuildError",
     "BuildNeededError",
     "CacheError",
@@ -26,6 +27,7 @@ __all__ = [
     "PluginError",
     "ProjectNotFound",
     "RequirementError",
+    "SourceChangedError",
     "SourceError",
 ]
 
@@ -92,6 +94,12 @@ class ProjectNotFound(SourceError):  # noqa: N818  # PEP 503 servers say "not fo
     code = "project-not-found"
 
 
+class SourceChangedError(SourceError):
+    """What was to be fetched changed again and again meanwhile: no copy of it would be of one state."""
+
+    code = "source-changed"
+
+
 class NoMatchError(FelloeError):
     """The source knows the project, but none of its distributions fits the requirement and the environment."""
 
@@ -138,6 +146,12 @@ class BuildError(FelloeError):
     """A build was tried and failed: its backend, its requirements, or what it made. The payload names the `log`."""
 
     code = "build-failed"
+
+
+class BuildCycleError(BuildError):
+    """A project is needed to build itself; the payload `chain` has the names of the builds, where they are ours."""
+
+    code = "build-cycle"
 
 
 class CacheError(FelloeError):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import field, frozen
 
 from felloe.build.failure import Cause
-from felloe.build.hints import hint_for, lacks_room
+from felloe.build.hints import cause_of, hint_for, lacks_room
 from felloe.build.worker import kill_children
 from felloe.cache.root import writing
 from felloe.errors import BuildError
@@ -32,7 +32,7 @@ from felloe.values import Json
 if TYPE_CHECKING:
     from anyio.abc import Process
 
-__all__ = ["Backend", "BackendProcess", "running_backend"]
+__all__ = ["Backend", "BackendProcess", "end_processes", "marked_environ", "running_backend"]
 
 MARK = "FELLOE_BUILD"  # the variable that marks the processes of a build
 WORKER = Path(__file__).with_name("worker.py")
@@ -223,10 +223,10 @@ class Backend:
         lines = self._worker.log.last_lines()
         said = [*lines, reason]
         if code in FAILED and lacks_room(said):
-            code, cause = "no-room", "accident"
-        known = hint_for(said)
-        cause = cause or ("machine" if known or code == "build-timeout" else "project")
-        return _error(self._process, reason, code, known or hint, cause=cause, hook=hook, tail=lines[-TAIL_LINES:])
+            code = "no-room"
+        cause = cause or cause_of(said) or ("machine" if code == "build-timeout" else "project")
+        hint = hint_for(said) or hint
+        return _error(self._process, reason, code, hint, cause=cause, hook=hook, tail=lines[-TAIL_LINES:])
 
 
 def _error(process: BackendProcess, reason: str, code: str, hint: str, **payload: Json) -> BuildError:
@@ -373,8 +373,7 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
     import anyio
 
     mark = os.urandom(16).hex()
-    # In a build of another felloe, what is started here belongs to that build as well.
-    environ = {**process.environ, MARK: f"{process.environ.get(MARK, '')} {mark}".strip()}
+    environ = marked_environ(process.environ, mark)
     with writing(process.log.parent):
         file = ours.enter_context(process.log.open("ab", buffering=0))
     with ExitStack() as theirs:
@@ -398,6 +397,23 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
     for end in (requests, answers, output):
         os.set_blocking(end.fileno(), False)
     return _Worker(started, mark.encode(), requests, answers, log)
+
+
+def marked_environ(environ: Mapping[str, str], mark: str) -> dict[str, str]:
+    """The environment by which the processes of a build are known, besides the marks that it has.
+
+    In a build of another felloe, what is started here belongs to that build as well.
+    """
+    return {**environ, MARK: f"{environ.get(MARK, '')} {mark}".strip()}
+
+
+async def end_processes(marked: str) -> None:
+    """Kills those of a build that were left with this mark, where the system tells (Linux)."""
+    await work()
+    import anyio
+
+    with anyio.move_on_after(SWEEP_SECONDS):
+        await _sweep(os.fsencode(marked))
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[FileIO, FileIO]:

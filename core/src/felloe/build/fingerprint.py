@@ -19,12 +19,13 @@ from attrs import field, frozen
 from felloe.errors import FelloeError
 from felloe.interpreter import lasting_markers
 from felloe.request import parse_pep508, redacted
+from felloe.values import Fingerprint
 
 if TYPE_CHECKING:
     from felloe.build.record import Build
     from felloe.values import Interpreter, Json
 
-__all__ = ["Difference", "Fingerprint", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
+__all__ = ["Difference", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
 
 # Names of variables, and of those that begin so, which compilers and the backends that call them read.
 # fmt: off
@@ -51,18 +52,6 @@ BACKENDS_PREFIXES = (
     "VCS_VERSIONING_", "VERSIONINGIT_",
 )  # fmt: skip
 TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
-
-
-@frozen(kw_only=True)
-class Fingerprint:
-    """Three digests, each of 16 hex digits."""
-
-    settings: str
-    interpreter: str
-    toolchain: str
-
-    def to_json(self) -> dict[str, Json]:
-        return {"settings": self.settings, "interpreter": self.interpreter, "toolchain": self.toolchain}
 
 
 @frozen(kw_only=True)

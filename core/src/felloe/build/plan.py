@@ -11,24 +11,18 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from attrs import field, frozen
 
 from felloe.errors import BuildError
 from felloe.metadata import load_pyproject
 from felloe.scm import OF_ANOTHER_REPOSITORY
-
-if TYPE_CHECKING:
-    from felloe.build.fingerprint import Fingerprint
-    from felloe.values import Dist, Interpreter, Json
+from felloe.values import BuildGoal, BuildJob, Dist, Fingerprint, Frame, Interpreter, Json, Stack
 
 __all__ = [
-    "BuildJob",
+    "BuildOrder",
     "BuildSystem",
-    "Frame",
-    "Goal",
-    "Stack",
     "build_id",
     "build_source",
     "id_of_source",
@@ -39,8 +33,6 @@ __all__ = [
     "waiting_builds",
 ]
 
-Goal = Literal["prepare", "wheel"]
-
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 LEGACY_REQUIRES = ("setuptools>=40.8.0",)
 # What would lead a backend out of its own environment or change how its Python works; what is meant for us, pip and uv
@@ -48,17 +40,6 @@ LEGACY_REQUIRES = ("setuptools>=40.8.0",)
 LEFT_OUT = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"})
 WAITING = "FELLOE_WAITING_BUILDS"  # the variable that tells a felloe, which a backend may call, who waits for that
 LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
-
-
-@frozen(kw_only=True)
-class Frame:
-    """One build under way, as those that it needs see it."""
-
-    build: str
-    name: str
-
-
-Stack = tuple[Frame, ...]
 
 
 @frozen(kw_only=True)
@@ -71,15 +52,15 @@ class BuildSystem:
 
 
 @frozen(kw_only=True)
-class BuildJob:
+class BuildOrder:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
     for a wheel that leads there (PEP 660). `source` says what `build` is the id of. `what` names it in errors.
-    `settings` are the backend's config settings (PEP 517); `inputs` and `fingerprint` say all that the build depends
-    on. Where `may_build` is false, a backend that cannot prepare metadata is not asked for a wheel. What failed before
-    the instant `newer_than` (seconds since the epoch) is tried again. `project` is its name (normalised; "" where
-    nobody knows), by which its log is found.
+    `inputs` and `fingerprint` say all that the build depends on. Where `may_build` is false, a backend that cannot
+    prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds since the epoch) is
+    tried again. `project` is its name (normalised; "" where nobody knows), by which it is found when it is to be
+    removed. The rest is as in `felloe.values.BuildJob`.
     """
 
     build: str
@@ -89,10 +70,12 @@ class BuildJob:
     archive: Path
     editable_root: Path | None = None
     interpreter: Interpreter
-    settings: Mapping[str, Json]
+    config_settings: Mapping[str, Json]
+    constraints: tuple[str, ...] = ()
+    extra_requires: tuple[str, ...] = ()
     fingerprint: Fingerprint
     inputs: Mapping[str, str] = field(factory=dict)
-    goal: Goal
+    goal: BuildGoal
     project: str = ""
     may_build: bool = True
     newer_than: float | None = None
@@ -101,6 +84,21 @@ class BuildJob:
     @property
     def frame(self) -> Frame:
         return Frame(build=self.build, name=f"{self.dist.name or self.dist.filename} {self.dist.version or ''}".strip())
+
+    def job(self, tree: Path, env: Mapping[str, str]) -> BuildJob:
+        """As whoever builds it sees it: the project is in the folder `tree`."""
+        return BuildJob(
+            dist=self.dist,
+            tree=tree,
+            goal=self.goal,
+            interpreter=self.interpreter,
+            config_settings=self.config_settings,
+            constraints=self.constraints,
+            extra_requires=self.extra_requires,
+            env=env,
+            fingerprint=self.fingerprint,
+            stack=self.stack,
+        )
 
 
 def build_id(dist: Dist, content: str, scm: str | None = None) -> str:
@@ -166,22 +164,22 @@ def waiting_builds(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def process_environ(
-    environ: Mapping[str, str], *, scripts: Path, temporary: Path, waiting: Iterable[str] = ()
+    environ: Mapping[str, str], *, scripts: Path | None, temporary: Path, waiting: Iterable[str] = ()
 ) -> dict[str, str]:
     """The environment of a backend: ours without what leads it elsewhere or is secret; `scripts` first on PATH.
 
-    `waiting` are the builds that wait for it, its own among them.
+    Who builds elsewhere has none of ours. `waiting` are the builds that wait for it, its own among them.
     """
     kept = {
         name: value
         for name, value in environ.items()
         if name not in LEFT_OUT | OF_ANOTHER_REPOSITORY and not name.startswith(LEFT_OUT_PREFIXES)
     }
-    path = os.pathsep.join([str(scripts), *filter(None, [environ.get("PATH", os.defpath)])])
+    path = os.pathsep.join(map(str, filter(None, [scripts, environ.get("PATH", os.defpath)])))
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if waiting:
         ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(environ)}))
-    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
+    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INPUT": "1"}
 
 
 def _build_system(document: Mapping[str, Any], what: str) -> BuildSystem:
