@@ -2,8 +2,9 @@
 
 Digests decide; the inputs themselves, without secrets, are kept beside them to say what changed.
 
-`settings` changes what any build gives. `interpreter` is the Python it ran on. `toolchain` is what compilers read, on
-which only a wheel with compiled code depends.
+`settings` changes what any build gives. `interpreter` is the kind of Python it ran on: implementation, minor version,
+ABI, platform and C library, which is what compiled code is for. `toolchain` is what compilers read, on which only a
+wheel with compiled code depends.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
 
 from felloe.errors import FelloeError
-from felloe.interpreter import lasting_markers
 from felloe.request import parse_pep508, redacted
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ TOOLCHAIN = frozenset(
 )
 # fmt: on
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
+# What the platform tags of an interpreter (PEP 600, 656; macOS) say of the system below it, with the release.
+C_LIBRARY = re.compile("((?:many|musl)linux)_([0-9]{1,9})_([0-9]{1,9})_")
+MACOS = re.compile("(macosx)_([0-9]{1,9})_([0-9]{1,9})_")
 LONGEST_SHOWN = 1000  # characters of an input
 # Words in the name or the value of an input, and how the tokens of well-known services begin.
 MAY_BE_SECRET = re.compile(
@@ -84,13 +87,9 @@ class Inputs:
         settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
         if variables := {name: value for name, value in self.environ.items() if name.startswith(BACKENDS_PREFIXES)}:
             settings["variables"] = variables
-        interpreter = self.interpreter
         return {
             "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
-            "interpreter": {
-                "markers": lasting_markers(interpreter),
-                "tag": interpreter.tags[0] if interpreter.tags else "",
-            },
+            "interpreter": _interpreter(self.interpreter),
             "toolchain": {name: value for name, value in self.environ.items() if _is_toolchain(name)},
         }
 
@@ -101,8 +100,7 @@ class Inputs:
             **{f"settings.{name}": value for name, value in tables["settings"]["settings"].items()},
             **{f"declared.{name}": value for name, value in self.declared.items()},
             "build-constraints": ", ".join(tables["settings"]["constraints"]),
-            **{f"interpreter.{name}": value for name, value in tables["interpreter"]["markers"].items()},
-            "interpreter.tag": tables["interpreter"]["tag"],
+            **{f"interpreter.{name}": value for name, value in tables["interpreter"].items()},
             **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
             **{f"backend.{name}": value for name, value in tables["settings"].get("variables", {}).items()},
         }
@@ -138,8 +136,9 @@ def serves(build: Build, wanted: Fingerprint, interpreter: Interpreter, *, needs
     """Whether a build that was done answers now.
 
     Its settings have to be the same. A pure wheel of a source that proves its dependencies itself (`is_static`) is the
-    same wherever it is built; any other is for the interpreter that it was built on, and for its toolchain too where
-    it has compiled code in it.
+    same wherever it is built; any other is for the kind of interpreter that it was built on, and for its toolchain too
+    where it has compiled code in it. So a wheel for `linux_x86_64`, a tag that says nothing of the C library, does not
+    serve where that is another one.
     """
     if needs_wheel and build.wheel is None:
         return False
@@ -171,6 +170,27 @@ def fits(wheel: str, interpreter: Interpreter) -> bool:
     """Whether one of the tags (PEP 425) in the name of a wheel is one of the interpreter's."""
     supported = frozenset(interpreter.tags)
     return any(tag in supported for tag in _tags(wheel.removesuffix(".whl")))
+
+
+def _interpreter(interpreter: Interpreter) -> dict[str, Json]:
+    """What builds depend on of it; "" for what it has not. Its patch version changes no build, so it is not there."""
+    platforms = [tag.rpartition("-")[2] for tag in interpreter.tags]
+    return {
+        "implementation": interpreter.markers.get("implementation_name", ""),
+        "version": ".".join(interpreter.version.split(".")[:2]),
+        "abi": interpreter.tags[0].split("-")[1] if interpreter.tags else "",
+        "platform": interpreter.markers.get("sys_platform", ""),
+        "machine": interpreter.markers.get("platform_machine", ""),
+        "macos": _newest(MACOS, platforms),
+        "libc": _newest(C_LIBRARY, platforms),
+    }
+
+
+def _newest(system: re.Pattern[str], platforms: Iterable[str]) -> str:
+    """As `manylinux_2_36`: an interpreter has tags for every release up to its own."""
+    found = (match for platform in platforms if (match := system.match(platform)))
+    best = max(found, key=lambda match: (int(match[2]), int(match[3])), default=None)
+    return "_".join(best.groups()) if best else ""
 
 
 def _normal(constraint: str) -> str:
