@@ -69,6 +69,21 @@ def fingerprint(**changes: Any) -> dict[str, str]:
     return fingerprint_of(Inputs(**{**INPUTS, **changes})).to_json()
 
 
+# fmt: off
+READ_BY_BACKENDS = [
+    "FLIT_X", "HATCH_BUILD_HOOKS_ENABLE", "HATCH_METADATA_X", "MATURIN_PEP517_ARGS", "PBR_VERSION",
+    "PDM_BUILD_SCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_USE_DISTUTILS", "VERSIONINGIT_X",
+]
+READ_BY_COMPILERS = [
+    "AR", "ARCHFLAGS", "ARFLAGS", "CARGO_BUILD_TARGET", "CARGO_HOME", "CARGO_NET_OFFLINE", "CMAKE_ARGS", "CPATH",
+    "CPLUS_INCLUDE_PATH", "CPPFLAGS", "CUDACXX", "CUDA_HOME", "CXX", "CXXFLAGS", "DYLD_LIBRARY_PATH", "FC", "FFLAGS",
+    "LD", "LDCXXSHARED", "LDFLAGS", "LD_LIBRARY_PATH", "LIBRARY_PATH", "LIBS", "MACOSX_DEPLOYMENT_TARGET",
+    "MAKEFLAGS", "MAX_JOBS", "MESONPY_EDITABLE_VERBOSE", "MESON_ARGS", "NVCC_PREPEND_FLAGS", "PKG_CONFIG",
+    "PKG_CONFIG_LIBDIR", "PKG_CONFIG_PATH", "RUSTC", "RUSTFLAGS", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
+    "SKBUILD_CONFIGURE_OPTIONS", "_PYTHON_HOST_PLATFORM",
+]
+# fmt: on
+
 CHANGES = [
     ({"settings": {}}, "settings"),
     ({"settings": {**INPUTS["settings"], "speed": "slow"}}, "settings"),
@@ -88,17 +103,11 @@ CHANGES = [
     *((on(*platforms), "interpreter") for platforms in (GLIBC, OLD_GLIBC, MUSL)),
     *((on(platform), "interpreter") for platform in ("macosx_14_0_arm64", "macosx_11_0_arm64")),
     (tags(), "interpreter"),
-    (environ(SETUPTOOLS_SCM_PRETEND_VERSION="9.9"), "settings"),
-    (environ(PDM_BUILD_SCM_VERSION="9.9"), "settings"),
     (environ(CC="clang"), "toolchain"),
     (environ(CFLAGS="-O3"), "toolchain"),
     (environ(CFLAGS="\udcff"), "toolchain"),
-    *((environ(**{name: "any"}), "toolchain") for name in ("ARFLAGS", "CPLUS_INCLUDE_PATH", "LDCXXSHARED", "LIBS")),
-    (environ(PKG_CONFIG_LIBDIR="/lib"), "toolchain"),
-    (environ(CMAKE_ARGS="-D x"), "toolchain"),
-    (environ(SKBUILD_CONFIGURE_OPTIONS=""), "toolchain"),
-    (environ(CARGO_BUILD_TARGET="wasm"), "toolchain"),
-    (environ(_PYTHON_HOST_PLATFORM="linux-aarch64"), "toolchain"),
+    *((environ(**{name: "any"}), "settings") for name in READ_BY_BACKENDS),
+    *((environ(**{name: "any"}), "toolchain") for name in READ_BY_COMPILERS),
     ({"environ": {}}, "toolchain"),
 ]
 

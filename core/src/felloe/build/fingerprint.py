@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
 
+from felloe.build.variables import of_role
 from felloe.errors import FelloeError
 from felloe.request import parse_pep508, redacted
 
@@ -26,17 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Fingerprint", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
 
-# Names of variables, and of those that begin so, which compilers and the backends that call them read.
-# fmt: off
-TOOLCHAIN = frozenset(
-    {
-        "AR", "ARCHFLAGS", "ARFLAGS", "CC", "CFLAGS", "CPATH", "CPLUS_INCLUDE_PATH", "CPP", "CPPFLAGS", "CXX",
-        "CXXFLAGS", "C_INCLUDE_PATH", "DISTUTILS_USE_SDK", "F77", "FC", "FFLAGS", "LD", "LDCXXSHARED", "LDFLAGS",
-        "LDSHARED", "LIBRARY_PATH", "LIBS", "MACOSX_DEPLOYMENT_TARGET", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_PATH",
-        "RUSTFLAGS", "_PYTHON_HOST_PLATFORM",
-    }
-)
-# fmt: on
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
 # What the platform tags of an interpreter (PEP 600, 656; macOS) say of the system below it, with the release.
 C_LIBRARY = re.compile("((?:many|musl)linux)_([0-9]{1,9})_([0-9]{1,9})_")
@@ -48,12 +38,6 @@ MAY_BE_SECRET = re.compile(
     "|gh[oprsu]_|glpat-|pypi-|akia",
     re.IGNORECASE,
 )
-# What backends and the tools that make versions read: it may change any wheel, and metadata too.
-BACKENDS_PREFIXES = (
-    "FLIT_", "HATCH_BUILD_", "MATURIN_", "PBR_", "PDM_BUILD_", "POETRY_DYNAMIC_VERSIONING_", "SETUPTOOLS_",
-    "VCS_VERSIONING_", "VERSIONINGIT_",
-)  # fmt: skip
-TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
 
 
 @frozen(kw_only=True)
@@ -85,12 +69,12 @@ class Inputs:
     def tables(self) -> dict[str, dict[str, Json]]:
         """What each of the three digests is made of."""
         settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
-        if variables := {name: value for name, value in self.environ.items() if name.startswith(BACKENDS_PREFIXES)}:
+        if variables := of_role("settings", self.environ):
             settings["variables"] = variables
         return {
             "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
             "interpreter": _interpreter(self.interpreter),
-            "toolchain": {name: value for name, value in self.environ.items() if _is_toolchain(name)},
+            "toolchain": of_role("toolchain", self.environ),
         }
 
     def shown(self) -> dict[str, str]:
@@ -217,10 +201,6 @@ def _shown(name: str, value: Json) -> str:
     if MAY_BE_SECRET.search(name) or MAY_BE_SECRET.search(text) or len(text) > LONGEST_SHOWN:
         return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
     return redacted(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _is_toolchain(name: str) -> bool:
-    return name in TOOLCHAIN or name.startswith(TOOLCHAIN_PREFIXES)
 
 
 def _digest(inputs: Mapping[str, Json]) -> str:
