@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -15,6 +15,7 @@ from felloe.errors import ConfigError
 __all__ = ["AllowedBuild", "DeclaredInput", "allowed_builds", "declared_inputs", "line_to_allow"]
 
 ALLOWED = ("name", "sha256", "content")
+DECLARED = ("env", "files")
 FIXED = ("sha256:", "git:")  # content ids that nobody makes anew by editing a file
 is_sha256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 is_content = re.compile(r"[a-z0-9]+:[!-~]+").fullmatch
@@ -33,13 +34,18 @@ class AllowedBuild:
 
 @frozen(kw_only=True)
 class DeclaredInput:
-    """What builds of a project depend on, as written: `env:VARIABLE` or `file:PATH`.
+    """What builds of a project depend on: `env:VARIABLE`, or `file:PATH` with the path as written.
 
     `path` is that of the file, absolute; None for a variable.
     """
 
     text: str
     path: Path | None = None
+
+    @property
+    def variable(self) -> str | None:
+        """Its name; None for a file."""
+        return self.text.removeprefix("env:") if self.path is None else None
 
 
 def allowed_builds(given: Given) -> tuple[AllowedBuild, ...]:
@@ -50,13 +56,13 @@ def allowed_builds(given: Given) -> tuple[AllowedBuild, ...]:
 
 
 def declared_inputs(given: Given) -> Mapping[str, tuple[DeclaredInput, ...]]:
-    """A table of lists, by names of projects, which are normalised here. Raises ConfigError."""
+    """Tables with the lists `env` and `files`, by names of projects, which are normalised here. Raises ConfigError."""
     if not isinstance(given.value, Mapping):
-        read.refuse(given, 'a table of `NAME = ["env:VARIABLE", "file:PATH"]`', given.value)
+        read.refuse(given, "a table for each project, with `env` and `files`", given.value)
     found: dict[str, tuple[DeclaredInput, ...]] = {}
     for written in given.value:
         name, here = read.normalised(given, written), given.at(written)
-        found[name] = (*found.get(name, ()), *(_declared_input(here, text) for text in read.texts(here)))
+        found[name] = (*found.get(name, ()), *_inputs_of_a_project(here))
     return found
 
 
@@ -92,8 +98,13 @@ def _content(given: Given) -> str:
     return given.value
 
 
-def _declared_input(given: Given, text: str) -> DeclaredInput:
-    kind, _, rest = text.partition(":")
-    if kind not in {"env", "file"} or not rest or "\0" in rest or (kind == "env" and "=" in rest):
-        read.refuse(given, "a list of `env:VARIABLE` and `file:PATH`", text)
-    return DeclaredInput(text=text, path=given.base / rest if kind == "file" else None)
+def _inputs_of_a_project(given: Given) -> Iterator[DeclaredInput]:
+    read.check_table(given, DECLARED)
+    for text in read.texts(given.at("env")) if "env" in given.value else ():
+        if not text or set(text) & set("=\0"):
+            read.refuse(given.at("env"), "a list of names of variables", text)
+        yield DeclaredInput(text=f"env:{text}")
+    for text in read.texts(given.at("files")) if "files" in given.value else ():
+        if not text or "\0" in text:
+            read.refuse(given.at("files"), "a list of paths", text)
+        yield DeclaredInput(text=f"file:{text}", path=given.base / text)

@@ -186,8 +186,8 @@ class Config:
         """The settings that hold in `cwd`; see the top of this module for what outranks what.
 
         Raises ConfigError naming the place of what is wrong. Unknown keys in files are left alone, since a later
-        version may know them, but what is in the table of a source is for the source to judge; an unknown keyword is a
-        TypeError.
+        version may know them, but not in the tables that say what may be built and what it depends on; what is in the
+        table of a source is for the source to judge; an unknown keyword is a TypeError.
         """
         if unknown := overrides.keys() - Options.__optional_keys__:
             raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
@@ -255,13 +255,15 @@ def _building(layers: Sequence[Layer]) -> Building:
 
 
 def _build_table(layers: Sequence[Layer]) -> dict[str, Any]:
-    """What `[tool.felloe.build]` says: a table that only files have."""
+    """What `[tool.felloe.build]` says: a table that only files have.
+
+    What is not known is refused: where `allow` is misspelt, everything would be allowed.
+    """
     given = read.first(layers, "build")
     if given is None:
         return {}
-    if not isinstance(given.value, Mapping):
-        read.refuse(given, "a table", given.value)
-    return {key: reader(given.at(key)) for key, reader in BUILD_TABLE.items() if key in given.value}
+    read.check_table(given, tuple(BUILD_TABLE))
+    return {key.replace("-", "_"): reader(given.at(key)) for key, reader in BUILD_TABLE.items() if key in given.value}
 
 
 def _credential_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -492,10 +494,10 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
     "retry-failed": read.boolean,
     "build-timeout": read.seconds,
     "concurrent-builds": read.count,
+    "inputs": declared_inputs,
 }
 BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
     "allow": allowed_builds,
-    "inputs": declared_inputs,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,
