@@ -20,7 +20,6 @@ from felloe.build_rules import line_to_allow
 from felloe.config import Building, Policy
 from felloe.errors import BuildNeededError
 from felloe.flights import Flights
-from felloe.metadata import proves
 from felloe.override import Override
 from felloe.progress import Event
 from felloe.record import Record
@@ -30,7 +29,7 @@ from felloe.values import Dist, Interpreter, Json, Metadata
 if TYPE_CHECKING:
     from felloe.build.builder import Builder
 
-__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds", "named"]
+__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds", "named", "proves_dependencies"]
 
 ALL = ":all:"
 RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
@@ -154,7 +153,7 @@ class SdistBuilds:
         """No build that was done before serves: the nearest one says why."""
         from felloe.build.nearest import why_built
 
-        message = why_built(job.what, builds if self.are_kept else (), job, is_static=_is_static(record))
+        message = why_built(job.what, builds if self.are_kept else (), job, is_static=proves_dependencies(record))
         self._made_builder().workshop.report(Event(code="miss", message=message))
 
     def _tell_what_prepared_metadata_missed(self, done: Build, record: Record, asked: Asked) -> None:
@@ -171,7 +170,7 @@ class SdistBuilds:
         if not self.are_kept:
             return None
         build, wanted = _build_id(asked, record), fingerprint_of(self._inputs(asked))
-        is_static, needs_wheel = _is_static(record), asked.goal == "wheel"
+        is_static, needs_wheel = proves_dependencies(record), asked.goal == "wheel"
         serving = [
             each
             for each in builds
@@ -274,8 +273,13 @@ def _not_allowed(asked: Asked, why: str, hint: str) -> BuildNeededError:
     )
 
 
-def _is_static(record: Record) -> bool:
-    return record.static is not None and proves(record.static)
+def proves_dependencies(record: Record) -> bool:
+    """Whether the source says itself what it depends on: then its pure wheel is the same wherever it is built.
+
+    Dependencies (in which extras are) are what projects compute from the environment. A version or a requires-python
+    that only a build tells is computed from files, version control and settings, which have digests of their own.
+    """
+    return record.static is not None and "requires-dist" in record.static.fields
 
 
 def _normal_name(build: Build) -> str:

@@ -19,7 +19,7 @@ from felloe.build.history import History
 from felloe.build.nearest import nearest
 from felloe.build.plan import BuildJob, Goal
 from felloe.build.record import Build, builds_in
-from felloe.building import Material, named
+from felloe.building import Material, named, proves_dependencies
 from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
@@ -28,7 +28,7 @@ from felloe.context import ItemContext, ItemMemo, Owner, Services
 from felloe.database import Item, Line, Parts, may_cut_short
 from felloe.errors import FelloeError, OfflineError
 from felloe.explain import Action, Explanation, Others, Subject, Verdict
-from felloe.metadata import check_identity, proves
+from felloe.metadata import check_identity
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on
 from felloe.routing import Claimed, Route
@@ -317,7 +317,7 @@ class Explaining(Line):
         """Of the same source; where there is none, of what its source was before."""
         old = builds_in(self._old) if self._old else []
         same = [*done, *(each for each in builds_in(record) if each.build == job.build)]
-        found = nearest(same or old, job, is_static=record.static is not None and proves(record.static))
+        found = nearest(same or old, job, is_static=proves_dependencies(record))
         seconds = next((each.seconds for each in (*same, *old) if each.goal == job.goal), None)
         self._note(seconds=seconds)
         if found is None:
