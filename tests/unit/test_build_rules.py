@@ -119,7 +119,7 @@ def test_declared_inputs() -> None:
         ({"acme": {"env": [1]}}, f"`{PLACE}: acme: env` has to be a list of texts"),
         *(
             ({"acme": {"env": [odd]}}, f"`{PLACE}: acme: env` has to be a list of names of variables")
-            for odd in ("", "A=b", "A\0")
+            for odd in ("", "A=b", "A\0", "A_*")
         ),
         *(({"acme": {"files": [odd]}}, f"`{PLACE}: acme: files` has to be a list of paths") for odd in ("", "\0")),
     ],

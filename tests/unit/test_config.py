@@ -613,6 +613,9 @@ class TestPins:
 
 BUILD = """\
 allow = [{ name = "Acme", sha256 = "%s" }, { name = "other" }]
+env = ["ACME_*", "OTHER"]
+extra-requires = { Acme = ["numpy<2"], other = [] }
+extra-env = { Acme = { ACME_SPEED = "fast", CFLAGS = "" } }
 [%sinputs.Acme]
 env = ["ACME_HOME"]
 files = ["vendor/acme.cfg"]
@@ -633,6 +636,9 @@ class TestBuildsAndOverrides:
         assert config.building == evolve(
             Config().building,
             allow=(AllowedBuild(name="acme", content=f"sha256:{'0' * 64}"), AllowedBuild(name="other")),
+            env=("ACME_*", "OTHER"),
+            extra_requires={"acme": ("numpy<2",), "other": ()},
+            extra_env={"acme": {"ACME_SPEED": "fast", "CFLAGS": ""}},
             inputs={
                 "acme": (
                     DeclaredInput(text="env:ACME_HOME"),
@@ -660,6 +666,15 @@ class TestBuildsAndOverrides:
             ("[[build.allow]]\nname = 'a'\nhash = '0'", "`felloe.toml [build]: allow a: hash` is not known"),
             ("[build]\nalow = []", "`felloe.toml [build]: alow` is not known"),
             ("[build.inputs]\nacme = ['env:A']", "`felloe.toml [build]: inputs` is not known"),
+            ("[build]\nenv = ['*']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nenv = ['A*B']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nenv = ['A=1']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nextra-requires = ['a']", "`felloe.toml [build]: extra-requires` has to be a table of lists"),
+            ("[build]\nextra-requires.a = ['?']", "`felloe.toml [build]: extra-requires: a`: "),
+            ("[build]\nextra-env = ['a']", "`felloe.toml [build]: extra-env` has to be a table of tables"),
+            ("[build]\nextra-env.a = ['a']", "`felloe.toml [build]: extra-env: a` has to be a table of `VARIABLE"),
+            ("[build]\nextra-env.a.B = 1", "`felloe.toml [build]: extra-env: a: B` has to be a variable with"),
+            ("[build]\nextra-env.a.'B=' = ''", "`felloe.toml [build]: extra-env: a: B=` has to be a variable with"),
             ("inputs = []", "`felloe.toml inputs` has to be a table for each project"),
             ("[inputs]\nacme = ['env:A']", "`felloe.toml [inputs]: acme` has to be a table"),
             ("[inputs.acme]\nfile = ['a']", "`felloe.toml [inputs]: acme: file` is not known"),

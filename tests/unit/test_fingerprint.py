@@ -72,7 +72,8 @@ def fingerprint(**changes: Any) -> dict[str, str]:
 # fmt: off
 READ_BY_BACKENDS = [
     "FLIT_X", "HATCH_BUILD_HOOKS_ENABLE", "HATCH_METADATA_X", "MATURIN_PEP517_ARGS", "PBR_VERSION",
-    "PDM_BUILD_SCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_USE_DISTUTILS", "VERSIONINGIT_X",
+    "PDM_BUILD_SCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_USE_DISTUTILS", "SOURCE_DATE_EPOCH",
+    "VERSIONINGIT_X",
 ]
 READ_BY_COMPILERS = [
     "AR", "ARCHFLAGS", "ARFLAGS", "CARGO_BUILD_TARGET", "CARGO_HOME", "CARGO_NET_OFFLINE", "CMAKE_ARGS", "CPATH",
@@ -95,6 +96,12 @@ CHANGES = [
     ({"constraints": ("setuptools<71", "wheel")}, "settings"),
     *(({"declared": {"env:A": value}}, "settings") for value in (None, "", "1", "\udcff")),
     ({"declared": {"file:A": "absent"}}, "settings"),
+    ({"extra_requires": ("wheel",)}, "settings"),
+    ({"extra_requires": ("wheel>1",)}, "settings"),
+    ({"extra_env": {"CC": "clang"}, "environ": {"CC": "gcc"}}, "settings toolchain"),
+    ({"extra_env": {"ACME": "clang"}}, "settings"),
+    ({"also": ("HOME",)}, "settings"),
+    ({"also": ("CC",)}, "settings toolchain"),
     (markers(implementation_name="pypy"), "interpreter"),
     (markers(sys_platform="darwin"), "interpreter"),
     (markers(platform_machine="aarch64"), "interpreter"),
@@ -113,10 +120,12 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "digest"), CHANGES)
-def test_each_input_changes_its_own_digest(change: dict[str, Any], digest: str) -> None:
+def test_each_input_changes_its_own_digest_and_what_a_user_names_is_a_setting(
+    change: dict[str, Any], digest: str
+) -> None:
     before, after = fingerprint(), fingerprint(**change)
 
-    assert [name for name in before if before[name] != after[name]] == [digest]
+    assert [name for name in before if before[name] != after[name]] == digest.split()
 
 
 def test_no_two_changes_are_alike() -> None:
@@ -132,6 +141,9 @@ def test_no_two_changes_are_alike() -> None:
         {"settings": dict(reversed(INPUTS["settings"].items()))},
         {"constraints": ("wheel", "setuptools<70")},
         {"environ": {"HOME": "/home/you", "LANG": "C", "CC": "gcc"}},
+        {"also": ("ACME_*",)},
+        {"extra_requires": (), "extra_env": {}, "declared": {}},
+        {"environ": {**INPUTS["environ"], "LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "7", "PATH": "/bin"}},
         markers(platform_release="6.2", platform_version="#2"),
         markers(python_full_version="3.11.8"),
         {"interpreter": evolve(INTERPRETER, version="3.11.8")},
@@ -193,6 +205,9 @@ def shown(**changes: Any) -> dict[str, str]:
         (environ(CC="clang", CFLAGS="-O3"), [("toolchain.CC", "gcc", "clang"), ("toolchain.CFLAGS", None, "-O3")]),
         (environ(CFLAGS="\udcff"), [("toolchain.CFLAGS", None, "\\udcff")]),
         (environ(PBR_VERSION="9.9"), [("backend.PBR_VERSION", None, "9.9")]),
+        ({"also": ("HOME",)}, [("backend.HOME", None, "/home/me")]),
+        ({"extra_requires": ("wheel",)}, [("extra-requires", None, "wheel")]),
+        ({"extra_env": {"CC": "clang"}}, [("extra-env.CC", None, "clang"), ("toolchain.CC", "gcc", None)]),
         ({"declared": {"env:ACME": "1"}}, [("declared.env:ACME", None, "1")]),
         ({"declared": {"env:ACME": None, "file:a": "absent"}}, [("declared.file:a", None, "absent")]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from felloe.build.declared import declared_values
 from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
 from felloe.build.plan import BuildJob, Goal, Stack, build_id, build_source
 from felloe.build.record import Build, builds_in
+from felloe.build.variables import left_out, passed
 from felloe.build_requirements import BuildRequirements, Finding
 from felloe.build_rules import line_to_allow
 from felloe.config import Building, Policy
@@ -212,6 +213,7 @@ class SdistBuilds:
         from felloe.cache.contents import project_of
 
         inputs = self._inputs(asked)
+        names = self._passed_names(asked, inputs.extra_env)
         return BuildJob(
             build=_build_id(asked, record),
             source=build_source(asked.dist, record.entry.content or "", record.entry.scm),
@@ -223,6 +225,9 @@ class SdistBuilds:
             settings=self._settings(asked),
             fingerprint=fingerprint_of(inputs),
             inputs=inputs.shown(),
+            extra_requires=inputs.extra_requires,
+            env=passed({**os.environ, **inputs.extra_env}, names),
+            left_out=left_out(os.environ, names),
             goal=asked.goal,
             project=asked.name or project_of(record, asked.dist.filename),
             may_build=asked.may_build,
@@ -236,13 +241,22 @@ class SdistBuilds:
         return {**general, **self._building.config_settings_package.get(asked.name or "", {})}
 
     def _inputs(self, asked: Asked) -> Inputs:
+        building, name = self._building, asked.name or ""
         return Inputs(
             settings=self._settings(asked),
-            constraints=self._building.build_constraints,
+            constraints=building.build_constraints,
             interpreter=asked.interpreter,
             environ=os.environ,
-            declared=declared_values(self._building.inputs.get(asked.name or "", ()), os.environ),
+            also=building.env,
+            extra_requires=building.extra_requires.get(name, ()),
+            extra_env=building.extra_env.get(name, {}),
+            declared=declared_values(building.inputs.get(name, ()), os.environ),
         )
+
+    def _passed_names(self, asked: Asked, extra_env: Iterable[str]) -> tuple[str, ...]:
+        """What a user has backends of the project get, or says that it depends on: names, and beginnings of them."""
+        declared = (each.variable for each in self._building.inputs.get(asked.name or "", ()))
+        return (*self._building.env, *filter(None, declared), *extra_env)
 
     def _made_builder(self) -> Builder:
         if self._builder is None:

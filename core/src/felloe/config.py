@@ -24,7 +24,15 @@ from typing import Any, NoReturn, TypedDict, Unpack
 from attrs import field, frozen
 
 from felloe import config_readers as read
-from felloe.build_rules import AllowedBuild, DeclaredInput, allowed_builds, declared_inputs
+from felloe.build_rules import (
+    AllowedBuild,
+    DeclaredInput,
+    allowed_builds,
+    declared_inputs,
+    extra_env,
+    extra_requires,
+    passed_variables,
+)
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
 from felloe.override import Override, read_overrides
@@ -81,9 +89,10 @@ class Building:
 
     `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
     name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
-    never built, and where there is a list `allow`, nothing else than what it covers. `inputs` are, by name, what else
-    builds of a project depend on. What failed before is tried again with `retry_failed`. `build_timeout` is in seconds,
-    of one hook of a backend.
+    never built, and where there is a list `allow`, nothing else than what it covers. `env` are names of variables that
+    backends get besides the usual ones, or beginnings of names with a `*`. By name of a project, `extra_requires` are
+    build requirements (PEP 508) and `extra_env` variables besides its own, and `inputs` what else its builds depend on.
+    What failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
@@ -91,6 +100,9 @@ class Building:
     build_constraints: tuple[str, ...] = ()
     no_build: frozenset[str] = frozenset()
     allow: tuple[AllowedBuild, ...] | None = None
+    env: tuple[str, ...] = ()
+    extra_requires: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    extra_env: Mapping[str, Mapping[str, str]] = field(factory=dict, repr=False)
     inputs: Mapping[str, tuple[DeclaredInput, ...]] = field(factory=dict)
     no_build_isolation: bool = False
     retry_failed: bool = False
@@ -498,6 +510,9 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
 }
 BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
     "allow": allowed_builds,
+    "env": passed_variables,
+    "extra-requires": extra_requires,
+    "extra-env": extra_env,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,

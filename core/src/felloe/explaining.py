@@ -229,7 +229,8 @@ class Explaining(Line):
     async def _known_build(self, at: Place, record: Record, goal: Goal) -> Build | None:
         build = await super()._known_build(at, record, goal)
         if build is not None:
-            self._note(build=build, fingerprint=(await self._job(at, record, goal)).fingerprint)
+            self._note_job(await self._job(at, record, goal))
+            self._note(build=build)
         return build
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
@@ -285,7 +286,7 @@ class Explaining(Line):
         done = self._history.builds((await self._job(at, record, goal)).build)
         asked = named(await self._asked(at, goal), record, done)
         job = builds.job(asked, record, NOTHING)
-        self._note(fingerprint=job.fingerprint)
+        self._note_job(job)
         before = builds.among(done, asked, record)
         if before is not None and (goal == "prepare" or await self._is_whole(before)):
             self._note(build=before)
@@ -312,6 +313,9 @@ class Explaining(Line):
     ) -> _EnoughError:
         self._note(rungs=rungs, steps=steps, may_follow=may_follow)
         return _EnoughError()
+
+    def _note_job(self, job: BuildJob) -> None:
+        self._note(fingerprint=job.fingerprint, left_out=job.left_out)
 
     def _note_nearest(self, done: Sequence[Build], job: BuildJob, record: Record) -> None:
         """Of the same source; where there is none, of what its source was before."""

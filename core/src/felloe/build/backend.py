@@ -22,6 +22,7 @@ from attrs import field, frozen
 
 from felloe.build.failure import Cause
 from felloe.build.hints import hint_for, lacks_room
+from felloe.build.variables import BUILD
 from felloe.build.worker import kill_children
 from felloe.cache.root import writing
 from felloe.errors import BuildError
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "BackendProcess", "running_backend"]
 
-MARK = "FELLOE_BUILD"  # the variable that marks the processes of a build
 WORKER = Path(__file__).with_name("worker.py")
 
 CHUNK = 64 * 2**10  # bytes, as all that follow
@@ -374,7 +374,7 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
 
     mark = os.urandom(16).hex()
     # In a build of another felloe, what is started here belongs to that build as well.
-    environ = {**process.environ, MARK: f"{process.environ.get(MARK, '')} {mark}".strip()}
+    environ = {**process.environ, BUILD: f"{process.environ.get(BUILD, '')} {mark}".strip()}
     with writing(process.log.parent):
         file = ours.enter_context(process.log.open("ab", buffering=0))
     with ExitStack() as theirs:

@@ -33,6 +33,7 @@ from felloe.build.plan import (
 from felloe.build.product import own_copy, read_prepared, read_wheel
 from felloe.build.provenance import version_of_backend
 from felloe.build.record import Build
+from felloe.build.variables import naming_left_out
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.layout import digest
 from felloe.cache.root import writing
@@ -80,6 +81,11 @@ class _Site:
     folder: Path
     source: Path
     system: BuildSystem
+
+    @property
+    def requires(self) -> Sequence[str]:
+        """What is installed before the backend is asked."""
+        return (*self.system.requires, *self.job.extra_requires)
 
     @property
     def log(self) -> Path:
@@ -142,7 +148,7 @@ class Builder:
             await self._refuse_what_failed(site, supply)
             besides: Sequence[str] = ()
             for is_last in (False, True):
-                equipped = await self._equipped(site, (*site.system.requires, *besides), supply)
+                equipped = await self._equipped(site, (*site.requires, *besides), supply)
                 try:
                     done, wanted = await self._attempt(site, equipped, is_last=is_last)
                 except BuildError as error:
@@ -229,7 +235,7 @@ class Builder:
             return
         for failure in (*self._failures, *self.workshop.history.failures(job.build)):
             if failure.is_of(job):
-                wheels = await supply((*site.system.requires, *failure.besides))
+                wheels = await supply((*site.requires, *failure.besides))
                 if _digests(wheels) == failure.requirements:
                     log = self.workshop.history.log(job.build, failure.log)
                     raise failure.error(job, log, self.workshop.clock())
@@ -358,12 +364,12 @@ class Builder:
     # -- what they work with
 
     def _process(self, site: _Site, equipped: _Equipped) -> BackendProcess:
-        temporary = site.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
+        temporary, home = site.folder / "tmp", site.folder / "home"
+        for folder in (temporary, home):
+            folder.mkdir(exist_ok=True)
         waiting = [frame.build for frame in (*site.job.stack, site.job.frame)]
-        environ = process_environ(
-            os.environ, scripts=equipped.environment.scripts, temporary=temporary, waiting=waiting
-        )
+        scripts = equipped.environment.scripts
+        environ = process_environ(site.job.env, scripts=scripts, temporary=temporary, home=home, waiting=waiting)
         return BackendProcess(
             python=equipped.environment.python,
             source=site.source,
@@ -403,11 +409,11 @@ class Builder:
 
     @asynccontextmanager
     async def _logging(self, site: _Site) -> AsyncIterator[None]:
-        """What the backend printed stays in the cache; an error tells its end and names it."""
+        """What the backend printed stays in the cache; an error tells its end and names it, and what it did not get."""
         try:
             yield
         except BuildError as error:
-            raise naming_log(error, self._keep_log(site)) from error
+            raise naming_left_out(naming_log(error, self._keep_log(site)), site.job.left_out) from error
         self._keep_log(site)
 
     def _keep_log(self, site: _Site) -> Path | None:

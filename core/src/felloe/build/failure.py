@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from felloe.build.fingerprint import Fingerprint
 from felloe.build.plan import BuildJob, Goal
+from felloe.build.variables import naming_left_out
 from felloe.errors import BuildError
 from felloe.values import Json
 
@@ -101,7 +102,8 @@ class Failure:
         payload = {"hook": self.hook, "tail": list(self.tail), "cause": self.cause, "failed": self.failed}
         message = f"{self.message.replace(self.what, job.what)} (it failed {age}, and is not built again as it was)"
         hint = f"{self.hint}; {RETRY}" if self.hint else RETRY
-        return naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
+        error = naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
+        return naming_left_out(error, job.left_out)
 
 
 TEXTS = ("build", "what", "code", "message", "hint", "asked", "hook", "failed", "log")

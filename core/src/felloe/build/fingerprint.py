@@ -56,25 +56,38 @@ class Fingerprint:
 class Inputs:
     """What a build depends on besides its source: config settings, build constraints, interpreter and variables.
 
-    `declared` are further ones, by name, that a user says the project depends on; None for what is not there.
+    Of the variables `environ` those count that `felloe.build.variables` names, and what `also` names (see there).
+    `extra_requires` are build requirements, and `extra_env` variables with their values, that a user adds to those of
+    the project. `declared` are further inputs, by name, that a user says it depends on; None for what is not there.
     """
 
     settings: Mapping[str, Json]
     constraints: tuple[str, ...]
     interpreter: Interpreter
     environ: Mapping[str, str]
+    also: tuple[str, ...] = ()
+    extra_requires: tuple[str, ...] = ()
+    extra_env: Mapping[str, str] = field(factory=dict)
     declared: Mapping[str, str | None] = field(factory=dict)
 
     @property
     def tables(self) -> dict[str, dict[str, Json]]:
         """What each of the three digests is made of."""
-        settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
-        if variables := of_role("settings", self.environ):
-            settings["variables"] = variables
+        environ = {name: value for name, value in self.environ.items() if name not in self.extra_env}
+        more = {
+            "variables": of_role("settings", environ, self.also),
+            "extra-requires": sorted(map(_normal, self.extra_requires)),
+            "extra-env": dict(self.extra_env),
+            "declared": dict(self.declared),
+        }
         return {
-            "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
+            "settings": {
+                "settings": dict(self.settings),
+                "constraints": sorted(map(_normal, self.constraints)),
+                **{name: value for name, value in more.items() if value},
+            },
             "interpreter": _interpreter(self.interpreter),
-            "toolchain": of_role("toolchain", self.environ),
+            "toolchain": of_role("toolchain", environ, self.also),
         }
 
     def shown(self) -> dict[str, str]:
@@ -84,6 +97,8 @@ class Inputs:
             **{f"settings.{name}": value for name, value in tables["settings"]["settings"].items()},
             **{f"declared.{name}": value for name, value in self.declared.items()},
             "build-constraints": ", ".join(tables["settings"]["constraints"]),
+            "extra-requires": ", ".join(tables["settings"].get("extra-requires", ())),
+            **{f"extra-env.{name}": value for name, value in self.extra_env.items()},
             **{f"interpreter.{name}": value for name, value in tables["interpreter"].items()},
             **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
             **{f"backend.{name}": value for name, value in tables["settings"].get("variables", {}).items()},

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from felloe.build.record import Build
+from felloe.build.variables import told
 from felloe.cli.options import answering, open_session
 from felloe.cli.output import error_object, print_json, printable, show_error
 from felloe.errors import RequirementError
@@ -68,6 +69,8 @@ def _lines(explanation: Explanation) -> Iterator[Line]:
         yield "changed", str(difference)
     if explanation.fingerprint is not None:
         yield "fingerprint", ", ".join(map(" ".join, explanation.fingerprint.to_json().items()))
+    if explanation.left_out:
+        yield "left out", told(explanation.left_out)
     if explanation.build is not None:
         yield "build", _told(explanation.build)
     if explanation.rungs:
