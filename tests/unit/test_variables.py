@@ -63,6 +63,10 @@ def test_what_a_user_names_is_a_setting(name: str, also: tuple[str, ...], is_mea
     assert left_out({name: "x"}, also) == (() if is_meant else (name,))
 
 
+def test_what_differs_in_each_run_is_none() -> None:
+    assert role_of("FELLOE_BUILD", ("FELLOE_*",)) == "surroundings"
+
+
 def test_what_counts_already_is_a_setting_where_a_user_names_it() -> None:
     assert role_of("CFLAGS", ("CFLAGS",)) == "settings"
 

@@ -29,6 +29,8 @@ Role = Literal["settings", "toolchain", "surroundings"]
 BUILD = "FELLOE_BUILD"  # marks the processes of a build
 WAITING = "FELLOE_WAITING_BUILDS"  # tells a felloe, which a backend may call, which builds wait for that
 
+MARKS = frozenset({BUILD, WAITING})
+
 MOST_LEFT_OUT = 100  # names that are given
 MOST_TOLD = 12  # names in a line for people
 
@@ -55,7 +57,7 @@ TOOLCHAIN_SUFFIXES = ("FLAGS",)
 # What changes no build that is right, and without which a process does not run, or is not understood.
 SURROUNDINGS = frozenset(
     {
-        "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONHASHSEED", BUILD, WAITING,
+        "PATH", "LANG", "LANGUAGE", "TZ", "PYTHONHASHSEED",
         "ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY",
         "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
         "COMSPEC", "NUMBER_OF_PROCESSORS", "OS", "PATHEXT", "PROCESSOR_ARCHITECTURE", "PROGRAMDATA", "PROGRAMFILES",
@@ -76,15 +78,15 @@ REPLACED = frozenset({"HOME", "PIP_NO_INPUT", "PYTHONNOUSERSITE", "TEMP", "TMP",
 # What no build reads: it belongs to felloe, to a shell, to a terminal or to the session of somebody who is logged in.
 OF_NO_BUILD = frozenset(
     {
-        "COLORTERM", "COLUMNS", "DESKTOP_SESSION", "DISPLAY", "EDITOR", "FORCE_COLOR", "HOST", "HOSTNAME", "IFS",
+        "COLORTERM", "COLUMNS", "DESKTOP_SESSION", "DISPLAY", "EDITOR", "FORCE_COLOR", "HOSTNAME", "IFS",
         "INVOCATION_ID", "JOURNAL_STREAM", "LINES", "LOGNAME", "LSCOLORS", "LS_COLORS", "MAIL", "MANPATH", "NO_COLOR",
-        "OLDPWD", "PAGER", "PROMPT", "PROMPT_COMMAND", "PS1", "PS2", "PS4", "PWD", "SHELL", "SHLVL", "STY", "USER",
-        "USERNAME", "VISUAL", "VTE_VERSION", "WAYLAND_DISPLAY", "WINDOWID", "XAUTHORITY", "_",
+        "OLDPWD", "PAGER", "PROMPT", "PROMPT_COMMAND", "PS1", "PS2", "PS4", "PWD", "SECURITYSESSIONID", "SHELL",
+        "SHLVL", "STY", "USER", "USERNAME", "VISUAL", "VTE_VERSION", "WAYLAND_DISPLAY", "WINDOWID", "XAUTHORITY", "_",
     }
 )
 OF_NO_BUILD_PREFIXES = (
     "BASH_", "CLICOLOR", "DBUS_", "FELLOE_", "GNOME_", "GPG_", "GTK_", "HIST", "ITERM_", "KDE_", "KONSOLE_", "LESS",
-    "QT_", "SESSION_", "SSH_", "SYSTEMD_", "TERM", "TMUX", "XDG_", "ZSH_",
+    "QT_", "SESSION_", "SSH_", "SYSTEMD_", "TERM", "TMUX", "XDG_", "XPC_", "ZSH_", "__CF_",
 )
 # fmt: on
 
@@ -95,6 +97,8 @@ def role_of(name: str, also: tuple[str, ...] = ()) -> Role | None:
 
     `also` are names, or beginnings of names with a `*`, which are settings because a user says so.
     """
+    if name in MARKS:  # of one run, whatever a user names
+        return "surroundings"
     if name in SETTINGS or name.startswith(SETTINGS_PREFIXES) or any(_is_meant(name, pattern) for pattern in also):
         return "settings"
     if name in TOOLCHAIN or name.startswith(TOOLCHAIN_PREFIXES) or name.endswith(TOOLCHAIN_SUFFIXES):
