@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
@@ -173,20 +174,21 @@ def fits(wheel: str, interpreter: Interpreter) -> bool:
 
 def _interpreter(interpreter: Interpreter) -> dict[str, Json]:
     """What builds depend on of it; "" for what it has not. Its patch version changes no build, so it is not there."""
-    platforms = [tag.rpartition("-")[2] for tag in interpreter.tags]
     return {
         "implementation": interpreter.markers.get("implementation_name", ""),
         "version": ".".join(interpreter.version.split(".")[:2]),
         "abi": interpreter.tags[0].split("-")[1] if interpreter.tags else "",
         "platform": interpreter.markers.get("sys_platform", ""),
         "machine": interpreter.markers.get("platform_machine", ""),
-        "macos": _newest(MACOS, platforms),
-        "libc": _newest(C_LIBRARY, platforms),
+        "macos": _newest(MACOS, interpreter.tags),
+        "libc": _newest(C_LIBRARY, interpreter.tags),
     }
 
 
-def _newest(system: re.Pattern[str], platforms: Iterable[str]) -> str:
+@lru_cache(maxsize=64)  # there are a thousand tags, and every known build is compared with them
+def _newest(system: re.Pattern[str], tags: tuple[str, ...]) -> str:
     """As `manylinux_2_36`: an interpreter has tags for every release up to its own."""
+    platforms = {tag.rpartition("-")[2] for tag in tags}
     found = (match for platform in platforms if (match := system.match(platform)))
     best = max(found, key=lambda match: (int(match[2]), int(match[3])), default=None)
     return "_".join(best.groups()) if best else ""
