@@ -152,7 +152,7 @@ def test_only_few_call_a_hook() -> None:
         if ".hook." in called or called.endswith("implementation.function")
     }
 
-    assert users == {"dispatch.py", "extensions.py"}
+    assert users == {"dispatch.py"}
 
 
 def test_only_the_command_line_prints() -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from felloe.build.builder import Builder, Workshop
-from felloe.build.fingerprint import Fingerprint
 from felloe.build.history import History
-from felloe.build.plan import BuildJob
+from felloe.build.plan import BuildOrder
 from felloe.build.product import read_wheel
 from felloe.config import Building
 from felloe.errors import BuildError
-from felloe.testing import Project, make_wheel
-from felloe.values import Dist, Interpreter
+from felloe.testing import Project, make_sdist, make_wheel
+from felloe.values import BuildJob, Built, Dist, Fingerprint, Interpreter
 from tests.fixtures.cache import Cache, everything
 
 DEMO = Project("demo", "1.0")
@@ -35,16 +34,16 @@ BAD = {
 }
 
 
-def job_in(folder: Path) -> BuildJob:
+def order_in(folder: Path) -> BuildOrder:
     """A build of DEMO, for a Python that takes pure wheels."""
     python = Interpreter(path=folder / "python", version="3.12.0", markers={}, tags=("py3-none-any",))
-    return BuildJob(
+    return BuildOrder(
         build="b" * 32,
         what="`demo-1.0.tar.gz` of source `acme`",
         dist=Dist(source="acme", kind="sdist", filename="demo-1.0.tar.gz", name="demo", version="1.0"),
         archive=folder / "demo-1.0.tar.gz",
         interpreter=python,
-        settings={},
+        config_settings={},
         fingerprint=Fingerprint(settings="s", interpreter="i", toolchain="t"),
         goal="wheel",
     )
@@ -52,7 +51,7 @@ def job_in(folder: Path) -> BuildJob:
 
 def refused(wheel: Path, folder: Path) -> BuildError:
     with pytest.raises(BuildError) as caught:
-        read_wheel(wheel, job_in(folder))
+        read_wheel(wheel, order_in(folder))
     assert str(caught.value).isprintable()
     assert caught.value.hint
     return caught.value
@@ -62,7 +61,7 @@ def refused(wheel: Path, folder: Path) -> BuildError:
 def test_formats_that_are_known(tmp_path: Path, text: str) -> None:
     wheel = make_wheel(tmp_path, DEMO, files={f"{INFO}/WHEEL": text})
 
-    assert read_wheel(wheel, job_in(tmp_path)).name == "demo"
+    assert read_wheel(wheel, order_in(tmp_path)).name == "demo"
 
 
 @pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
@@ -91,13 +90,29 @@ def test_a_format_that_is_a_folder(tmp_path: Path) -> None:
     assert f"has no file `{INFO}/WHEEL`" in str(refused(wheel, tmp_path))
 
 
+class Elsewhere:
+    """Gives a wheel for everything."""
+
+    def __init__(self, wheel: Path) -> None:
+        self.wheel = wheel
+
+    def accepts(self, job: BuildJob) -> bool:
+        return True
+
+    async def build(self, job: BuildJob) -> Built:
+        return Built(goal="wheel", wheel=self.wheel)
+
+    def __str__(self) -> str:
+        return "the farm"
+
+
 @pytest.mark.anyio
 async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> None:
     with Cache(tmp_path / "cache") as cache:
         workshop = Workshop(
+            layout=cache.layout,
             run=cache.run,
-            archives=cache.archives,
-            history=History(cache.layout, cache.store, cache.events.append),
+            history=History(cache.layout, cache.store, cache.archives, cache.events.append),
             environments=None,
             resolutions=None,
             sources=(),
@@ -106,9 +121,12 @@ async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> Non
         )
         given = make_wheel(cache.run.folder(), DEMO, files={f"{INFO}/WHEEL": None})
 
+        order = order_in(tmp_path)
+        make_sdist(tmp_path, DEMO)
+
         with pytest.raises(BuildError, match=f"has no file `{INFO}/WHEEL`") as caught:
-            await Builder(workshop, Building()).take(job_in(tmp_path), given)
+            await Builder(workshop, Building()).build(order, None, Elsewhere(given))
 
         assert caught.value.code == "bad-backend-output"
-        assert "source `acme` gave it as built elsewhere" in caught.value.hint
+        assert "the farm gave it as built elsewhere" in caught.value.hint
         assert [path for path in everything(cache.root) if path.startswith(("archives", "builds"))] == []

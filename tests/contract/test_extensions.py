@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,9 +17,9 @@ from attrs import evolve
 
 from felloe import BlockingDatabase, Config, Database
 from felloe.config import Building
-from felloe.errors import BuildError, ContractError, FelloeError, NetworkError, PluginError
+from felloe.errors import BuildError, ConfigError, ContractError, FelloeError, NetworkError, PluginError
 from felloe.hookspecs import EXTENSIONS
-from felloe.plugin import Event, Url, hookimpl
+from felloe.plugin import BuildJob, Built, Context, Event, RawMetadata, Url, hookimpl
 from felloe.registry import load_registry
 from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources
@@ -84,7 +86,12 @@ GOOD = [
     ),
     pytest.param(hook("def report(self):\n        pass"), "acme:Extension", {"report"}, id="fewer parameters"),
     pytest.param(hook(CREDENTIALS), "acme:Extension", {"credentials"}, id="credentials"),
-    pytest.param(hook("async def builder(self, scratch, source): pass"), "acme:Extension", {"builder"}, id="builder"),
+    pytest.param(
+        hook("def accepts(self, job): pass\n\n    @hookimpl\n    async def build(self, job, ctx): pass"),
+        "acme:Extension",
+        {"accepts", "build"},
+        id="builder",
+    ),
     pytest.param(EXTENSION + "    api = 1\n", "acme:Extension", {"report"}, id="with its API"),
 ]
 BROKEN = [
@@ -97,6 +104,7 @@ BROKEN = [
     pytest.param(hook("def reprot(self, event): pass"), "there is no hook `reprot`", id="misspelt"),
     pytest.param(hook("def find(self, request): pass"), "there is no hook `find`", id="a hook of sources"),
     pytest.param(hook("async def report(self, event): pass"), "`report` has to be a plain function", id="async"),
+    pytest.param(hook("def accepts(self, job): pass"), "needs `accepts` and `build`, and it lacks `build`", id="half"),
     pytest.param(hook("def credentials(self, url): pass"), "`credentials` has to be `async def`", id="not async"),
     pytest.param(hook("async def credentials(self, url, user): pass"), "'user'", id="unknown parameter"),
     pytest.param(hook("async def credentials(self, url=None): pass"), "the parameter `url=None`", id="default"),
@@ -535,83 +543,133 @@ async def test_without_the_library_there_is_no_answer(
 
 
 class OtherBuilder:
-    """Says what it was given, changes the project and gives what `gives` says."""
+    """Says what it was given, changes the project and gives what `gives` says; "none" is not accepted."""
 
     gives = "acme"
-    given: ClassVar[list[dict[str, Any]]] = []
+    jobs: ClassVar[list[BuildJob]] = []
+    files: ClassVar[list[str]] = []
 
     @hookimpl
-    async def builder(self, dist: Any, source: Path, interpreter: Any, settings: Any, scratch: Path) -> Any:
-        self.given.append({"dist": dist, "files": sorted(path.name for path in source.iterdir()), "settings": settings})
-        (source / "pyproject.toml").unlink()
+    def accepts(self, job: BuildJob) -> Any:
+        return "maybe" if self.gives == "no answer" else self.gives != "none"
+
+    @hookimpl
+    async def build(self, job: BuildJob, ctx: Context) -> Any:
+        self.jobs.append(job)
+        self.files[:] = sorted(path.name for path in job.tree.iterdir())
+        (job.tree / "pyproject.toml").unlink()
         match self.gives:
-            case "none":
-                return None
             case "raises":
                 raise RuntimeError("out of order")
-            case "elsewhere":
-                return Path(__file__)
-            case "no path":
-                return str(scratch)
-            case "no wheel":
-                return scratch
-        return make_wheel(scratch, Project(self.gives, "1.0", requires_dist=["otherwise"]))
+            case "metadata" if job.goal == "metadata":
+                return Built(goal="metadata", metadata=RawMetadata(bytes=METADATA, rung="prepare"))
+            case "bad metadata":
+                return Built(goal="metadata", metadata=RawMetadata(bytes=b"Name: beta", rung="prepare"))
+            case broken if broken in BROKEN_BUILDS:
+                return BROKEN_BUILDS[broken]
+        made = make_wheel(ctx.scratch, Project(WHEELS.get(self.gives, self.gives), "1.0", requires_dist=["otherwise"]))
+        return Built(goal="wheel", wheel=made, requires=("maker==3.0",), provenance={"farm": "north"})
 
 
-class NextBuilder(OtherBuilder):
-    pass
+METADATA = b"Metadata-Version: 2.1\nName: acme\nVersion: 1.0\nRequires-Dist: told\n"
+WHEELS = {"metadata": "acme"}
+BROKEN_BUILDS = {
+    "nothing": None,
+    "elsewhere": Built(goal="wheel", wheel=Path(__file__)),
+    "no path": Built(goal="wheel", wheel="acme-1.0-py3-none-any.whl"),
+    "no wheel": Built(goal="wheel"),
+    "another goal": Built(goal="editable", wheel=Path(__file__)),
+    "odd requires": Built(goal="wheel", requires=(1,)),
+    "odd provenance": Built(goal="wheel", provenance={"at": object()}),
+}
 
 
 @pytest.fixture
 def building(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A database on an index with one sdist, and the extensions `other` and `next`."""
+    """A database on an index with one sdist, and the builder `other`, which is chosen where nothing else is said."""
     monkeypatch.setenv(HOOKS, str(tmp_path / "hooks"))
-    for each in (OtherBuilder, NextBuilder):
-        monkeypatch.setattr(each, "gives", "none")
-        monkeypatch.setattr(each, "given", [])
+    monkeypatch.setattr(OtherBuilder, "gives", "acme")
+    monkeypatch.setattr(OtherBuilder, "jobs", [])
     with IndexServer() as server:
         server.add(buildable(tmp_path / "made", "acme"))
 
-        def database(**options: Any) -> Database:
-            points = [point("other", "OtherBuilder"), point("then", "NextBuilder")]
-            return Database(config_of(tmp_path / "cache", server, **options), sources=[*own_sources(), *points])
+        def database(builder: str | None = "other", **options: Any) -> Database:
+            config = config_of(tmp_path / "cache", server, building=Building(builder=builder, **options))
+            return Database(config, sources=[*own_sources(), point("other", "OtherBuilder")])
 
         yield database
 
 
 @pytest.mark.anyio
-async def test_a_builder_builds_in_felloe_s_place(building: Any, tmp_path: Path) -> None:
-    OtherBuilder.gives = "acme"
-    async with building(building=Building(config_settings={"speed": "fast"})) as database:
+async def test_the_chosen_builder_builds_in_felloe_s_place(building: Any, tmp_path: Path) -> None:
+    async with building(config_settings={"speed": "fast"}, build_constraints=("maker<4",)) as database:
         answer, wheel = await database.metadata("acme"), await database.wheel("acme")
 
-    (given,) = OtherBuilder.given
+    (job,) = OtherBuilder.jobs
     assert (answer.rung, answer.wheel, answer.metadata.requires_dist) == ("wheel", WHEEL, ("otherwise",))
     assert (wheel.cached, wheel.filename) == (True, WHEEL)
-    assert {"pyproject.toml", "b.py"} <= set(given["files"])
-    assert (given["dist"].name, given["settings"]) == ("acme", {"speed": "fast"})
-    assert NextBuilder.given == []
+    assert {"pyproject.toml", "b.py"} <= set(OtherBuilder.files)
+    assert (job.dist.name, job.goal, job.config_settings) == ("acme", "metadata", {"speed": "fast"})
+    assert (job.constraints, job.stack) == (("maker<4",), ())
+    assert (len(job.fingerprint.key), job.interpreter.version) == (16, platform.python_version())
+    assert "PATH" in job.env
     assert hooks_called(tmp_path / "hooks") == []
     assert files_below(tmp_path / "cache", "scratch") == []
+    record = json.loads(next((tmp_path / "cache").glob("builds-v0/*/*/wheel/record.json")).read_text())
+    assert (record["requires"], record["provenance"]) == (["maker==3.0"], {"farm": "north"})
 
 
 @pytest.mark.anyio
-async def test_what_builders_leave_is_built_here_of_the_project_as_it_was(building: Any, tmp_path: Path) -> None:
+async def test_a_builder_may_prepare_metadata_alone(building: Any, tmp_path: Path) -> None:
+    OtherBuilder.gives = "metadata"
     async with building() as database:
+        prepared = await database.metadata("acme", effort="prepare")
+        again, wheel = await database.metadata("acme"), await database.wheel("acme")
+
+    assert (prepared.rung, prepared.wheel, prepared.metadata.requires_dist) == ("prepare", None, ("told",))
+    assert (again.cached, again.metadata) == (True, prepared.metadata)
+    assert (wheel.cached, wheel.metadata.requires_dist) == (False, ("otherwise",))
+    assert [job.goal for job in OtherBuilder.jobs] == ["metadata", "wheel"]
+    assert hooks_called(tmp_path / "hooks") == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("builder", "gives"), [("other", "none"), (None, "acme")])
+async def test_what_no_builder_is_there_for_is_built_here(
+    building: Any, tmp_path: Path, builder: str | None, gives: str
+) -> None:
+    OtherBuilder.gives = gives
+    async with building(builder) as database:
         await database.wheel("acme")
 
-    assert "pyproject.toml" in NextBuilder.given[0]["files"]
+    assert OtherBuilder.jobs == []
     assert hooks_called(tmp_path / "hooks") == ["acme get_requires", "acme wheel"]
+
+
+@pytest.mark.anyio
+async def test_a_builder_that_is_not_there_is_not_done_without(building: Any, tmp_path: Path) -> None:
+    async with building("missing") as database:
+        with pytest.raises(ConfigError, match="the builder `missing`, and there is none of that name") as raised:
+            await database.wheel("acme")
+
+    assert "builders that are there: `other`" in raised.value.hint
+    assert hooks_called(tmp_path / "hooks") == []
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("gives", "error", "said"),
     [
-        ("raises", PluginError, "extension `other` of .* failed in `builder`: RuntimeError: out of order"),
+        ("raises", PluginError, "extension `other` failed in `build` for .*: RuntimeError: out of order"),
+        ("no answer", ContractError, "str, not bool"),
+        ("nothing", ContractError, "NoneType, not Built"),
         ("elsewhere", ContractError, "outside the scratch folder"),
-        ("no path", ContractError, "it gave back str, not Path"),
-        ("no wheel", ContractError, "`wheel`, which is not the name of a wheel"),
+        ("no path", ContractError, "a Built whose `wheel` is str"),
+        ("no wheel", ContractError, "without a wheel"),
+        ("another goal", ContractError, "for the goal `editable`, not `wheel`"),
+        ("odd requires", ContractError, "whose `requires` are not all texts"),
+        ("odd provenance", ContractError, "`provenance` that cannot be written as JSON"),
+        ("bad metadata", ContractError, "for the goal `metadata`, not `wheel`"),
         ("beta", BuildError, "made what cannot be used"),
     ],
 )
@@ -623,14 +681,6 @@ async def test_what_a_builder_gives_is_checked(
         with pytest.raises(error, match=said) as raised:
             await database.wheel("acme")
 
-    assert "other" in raised.value.hint
+    assert raised.value.hint
     assert hooks_called(tmp_path / "hooks") == []
     assert files_below(tmp_path / "cache", "scratch", "builds-v0") == []
-
-
-@pytest.mark.anyio
-async def test_where_no_wheel_may_be_built_no_builder_is_asked(building: Any) -> None:
-    async with building() as database:
-        await database.metadata("acme", effort="prepare")
-
-    assert OtherBuilder.given == []

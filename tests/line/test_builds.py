@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -15,9 +16,9 @@ import anyio
 import pytest
 from attrs import evolve
 
-from felloe import Answer, Database, Url, Wheel
+from felloe import Answer, Database, Url, Wheel, parse_request
 from felloe.config import Building, Policy, SourceSettings
-from felloe.errors import BuildError, BuildNeededError, ContractError, FelloeError
+from felloe.errors import BuildCycleError, BuildError, BuildNeededError, ContractError, FelloeError
 from felloe.hookspecs import GROUP
 from felloe.testing import Behaviour, IndexServer, Project, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources, read_document
@@ -233,7 +234,8 @@ async def test_requirements_are_installed_and_those_the_backend_adds(scene: Scen
     await scene.wheel()
     assert scene.hooks() == ["acme get_requires", "acme wheel"]
     (build,) = scene.record["builds"]
-    assert sorted(build["requirements"]) == ["first-1.0-py3-none-any.whl", "second-1.0-py3-none-any.whl"]
+    assert sorted(build["hashes"]) == ["first-1.0-py3-none-any.whl", "second-1.0-py3-none-any.whl"]
+    assert sorted(build["requires"]) == ["first==1.0", "second==1.0"]
 
 
 async def test_a_requirement_that_is_an_sdist_is_built_before(scene: Scene) -> None:
@@ -302,7 +304,7 @@ async def test_a_cycle_is_named_at_once(
     async with scene.database() as database:
         with anyio.fail_after(60):
             outcomes = [outcome async for outcome in database.wheels(asked)]
-    assert {type(outcome.error) for outcome in outcomes} == {BuildError}
+    assert {type(outcome.error) for outcome in outcomes} == {BuildCycleError}
     assert {outcome.error.code for outcome in outcomes if isinstance(outcome.error, FelloeError)} == {"build-cycle"}
     assert all(said in str(outcome.error) for outcome in outcomes)
     assert scene.hooks() == []
@@ -365,14 +367,6 @@ async def test_a_wheel_that_its_source_has_built_is_not_built_here(scene: Scene)
     assert files_below(scene.cache, "scratch") == []
 
 
-@pytest.mark.parametrize(("gives", "settings"), [("", {}), ("acme", {"speed": "fast"})])
-async def test_what_its_source_has_not_is_built_here(scene: Scene, gives: str, settings: dict[str, Any]) -> None:
-    scene.add()
-    async with farm(scene, gives, config_settings=settings) as database:
-        await database.wheel("acme")
-    assert scene.hooks() == ["acme get_requires", "acme wheel"]
-
-
 @pytest.mark.parametrize(
     ("gives", "error", "said"),
     [
@@ -387,6 +381,70 @@ async def test_what_a_source_gives_is_checked(scene: Scene, gives: str, error: t
         with pytest.raises(error, match=said):
             await database.wheel("acme")
     assert files_below(scene.cache, "scratch", "builds-v0") == []
+
+
+# What was built before, found by what it is
+
+
+async def test_a_build_is_found_where_the_bytes_are_not(scene: Scene) -> None:
+    """By another index, in another record: the hash on its page tells what it is."""
+    scene.add()
+    await scene.wheel()
+    scene.hooks()
+    shutil.rmtree(scene.cache / "archives-v0")
+    with IndexServer() as other:
+        other.add(scene.folder / SDIST)
+        other.behave("/files/*", Behaviour(statuses=[404] * 9))
+        config = config_of(scene.cache, other)
+        async with Database(config, sources=own_sources()) as database:
+            answers = [await database.metadata("acme", effort="cached"), await database.metadata("acme")]
+            wheel = await database.wheel("acme")
+        assert not any(path.endswith(SDIST) for path in other.paths)
+
+    assert [(answer.rung, answer.cached, answer.wheel) for answer in answers] == [("wheel", True, WHEEL)] * 2
+    assert (wheel.cached, wheel.filename, wheel.dist.content) == (True, WHEEL, answers[0].dist.content)
+    assert scene.hooks() == []
+    documents = [read_document(path) for path in scene.cache.glob(f"built-wheel-metadata-v0/**/{SDIST}/metadata.json")]
+    assert [len(document["builds"]) for document in documents] == [1, 1]
+
+
+async def test_a_build_found_so_is_no_answer_under_hash_rules(scene: Scene) -> None:
+    sdist = scene.add()
+    await scene.wheel()
+    scene.hooks()
+    with IndexServer() as other:
+        other.add(sdist)
+        rule = f"acme --hash=sha256:{hashlib.sha256(sdist.read_bytes()).hexdigest()}"
+        async with Database(config_of(scene.cache, other), sources=own_sources()) as database:
+            wheel = await database.wheel(parse_request(rule))
+    assert (wheel.filename, scene.hooks()) == (WHEEL, [])
+
+
+async def test_a_record_of_another_build_is_none(scene: Scene) -> None:
+    scene.add()
+    await scene.wheel()
+    (folder,) = scene.cache.glob("builds-v0/*/*")
+    other = folder.with_name("0" * 16)
+    folder.rename(other)
+    (metadata,) = scene.cache.glob("built-wheel-metadata-v0/**/metadata.json")
+    metadata.unlink()
+    scene.hooks()
+
+    await scene.wheel()
+
+    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert any("it is of another build" in message for message in scene.told.messages("warning"))
+
+
+async def test_a_build_takes_place_where_the_last_one_did(scene: Scene) -> None:
+    scene.add(code="print(os.getcwd())")
+    places = set()
+    for _ in range(2):
+        wheel = await scene.wheel()
+        places.add(wheel.path.with_name("log.txt").read_text())
+        shutil.rmtree(scene.cache / "builds-v0")
+    assert len(places) == 1
+    assert files_below(scene.cache, "scratch") == []
 
 
 # What is not allowed
@@ -436,7 +494,7 @@ async def test_build_constraints_bind_requirements_alone(scene: Scene) -> None:
 
     await scene.wheel(building=Building(build_constraints=("needed<2",)), policy=Policy(constraints=("needed>1.5",)))
     (build,) = scene.record["builds"]
-    assert list(build["requirements"]) == ["needed-1.0-py3-none-any.whl"]
+    assert list(build["hashes"]) == ["needed-1.0-py3-none-any.whl"]
 
 
 async def test_without_isolation_the_interpreter_itself_builds(scene: Scene) -> None:

@@ -71,8 +71,8 @@ class Scene:
 
     def builds(self, name: str = "acme") -> list[dict[str, Any]]:
         """As `builds-v0` has them."""
-        documents = [read_document(path) for path in self.cache.glob("builds-v0/*/*.json")]
-        return [each for found in documents for each in found["builds"] if each["metadata"]["name"] == name]
+        documents = [read_document(path) for path in self.cache.glob("builds-v0/*/*/*/record.json")]
+        return [each for each in documents if each["metadata"]["name"] == name]
 
 
 @pytest.fixture
@@ -296,11 +296,11 @@ async def test_where_a_build_comes_from(scene: Scene) -> None:
     (build,) = scene.builds()
     assert build["source"] == {"content": f"sha256:{hashlib.sha256(sdist.read_bytes()).hexdigest()}"}
     assert (build["backend"], build["backend-version"]) == ("my_backend.api", "3.2")
-    assert build["requirements"] == {backend.name: hashlib.sha256(backend.read_bytes()).hexdigest()}
+    assert build["hashes"] == {backend.name: hashlib.sha256(backend.read_bytes()).hexdigest()}
     assert (build["sha256"], build["size"]) == (wheel.sha256, wheel.path.stat().st_size)
     assert 0 < build["seconds"] < 60
     assert build["built"].endswith("Z")
-    assert build["log"].endswith("-wheel")
+    assert (scene.cache / build["log"]).read_text() == ""
 
 
 async def test_a_backend_of_its_own_has_no_version_and_a_folder_no_archive(scene: Scene) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from felloe import BlockingDatabase
 from felloe.testing import Behaviour, IndexServer, Project, make_sdist, make_wheel
 from tests.fixtures.line import config_of, files_below, own_sources
 from tests.fixtures.plugins import NO_FILES, SETTINGS
+from tests.fixtures.projects import HOOKS, buildable, hooks_called
 
 PATIENCE = 60.0
 PLAIN = Project("acme", "1.0")
@@ -158,7 +159,94 @@ def test_many_processes_fetch_once(scene: Scene) -> None:
     scene.assert_tidy()
 
 
+@pytest.mark.parametrize("code", ["", "raise RuntimeError('no luck')"], ids=["good", "failing"])
+def test_many_processes_build_once(scene: Scene, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited takes what came of it: the wheel, or the error."""
+    monkeypatch.setenv(HOOKS, str(scene.folder / "hooks"))
+    scene.server.add(buildable(scene.folder, "acme", code=code))
+    with ExitStack() as stack:
+        processes = [stack.enter_context(scene.start("wheel", "acme", prepare=HEAVY)) for _ in range(MANY)]
+        results = results_of(processes)
+
+    assert hooks_called(scene.folder / "hooks") == ["acme get_requires", "acme wheel"]
+    assert len([path for path in scene.asked_for_files() if path.endswith(".tar.gz")]) == 1
+    if code:
+        assert {result[0] for (result,) in results} == {"build-failed"}
+        assert {"it failed" in result[1] for (result,) in results} == {True, False}
+    else:
+        assert sorted(result[1] for (result,) in results) == [False] + [True] * (MANY - 1)
+    scene.assert_tidy()
+
+
+def test_builds_of_other_settings_do_not_wait_for_each_other(scene: Scene) -> None:
+    """Each goes on when the other one has begun."""
+    wait = "begun = config_settings['begun'].split(':'); open(begun[0], 'w').close()\n"
+    wait += "import time\nwhile not os.path.exists(begun[1]): time.sleep(0.01)"
+    scene.server.add(buildable(scene.folder, "acme", code=wait))
+    places = [str(scene.folder / name) for name in ("one", "two")]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(scene.start("wheel", "acme", prepare=with_setting("begun", ":".join(order))))
+            for order in (places, places[::-1])
+        ]
+        results = results_of(processes)
+
+    assert results == [[["1.0", False]]] * 2
+    scene.assert_tidy()
+
+
+def with_setting(name: str, value: str) -> str:
+    """A line by which the database of a child has a config setting."""
+    return (
+        "from functools import partial; from felloe import Config\n"
+        f"BlockingDatabase = partial(BlockingDatabase, Config.load(config_settings=['{name}={value}']))"
+    )
+
+
 # kill -9
+
+
+def test_a_process_that_is_killed_while_it_builds_leaves_nothing_wrong(scene: Scene) -> None:
+    """Its backend goes on, until another run builds in the same place: that run ends it first."""
+    began, late = scene.folder / "began", scene.folder / "late"
+    waits = f"open({str(began)!r}, 'w').close(); import time; time.sleep(3600)"
+    code = f"if not os.path.exists({str(late)!r}): exec({waits!r})"
+    scene.server.add(buildable(scene.folder, "acme", code=code))
+    with scene.start("wheel", "acme") as process:
+        begin([process])
+        wait_until(began.exists)
+        (workplace,) = (path for path in (scene.cache / "scratch").iterdir() if "-" in path.name)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert files_below(scene.cache, "builds-v0", "built-wheel-metadata-v0/index/data") == []
+    late.touch()
+
+    wheel = scene.ask(verb="wheel")
+
+    assert (wheel.dist.version, wheel.cached) == ("1.0", False)
+    assert not workplace.exists()
+    if sys.platform == "linux":
+        assert processes_in(workplace) == []
+    scene.assert_tidy()
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Those whose environment names it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.fsencode(folder) in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def test_what_a_dead_build_left_is_removed_by_any_run(scene: Scene) -> None:
+    scene.add_sdist()
+    workplace = scene.cache / "scratch" / f"{'b' * 32}-{'f' * 16}"
+    (workplace / "source").mkdir(parents=True)
+    scene.ask()
+
+    assert not workplace.exists()
 
 
 KILLED = {

@@ -251,7 +251,7 @@ def environment_of(sdist: str, felloe: Program) -> set[str]:
     """The names of the projects that were there in the last build of an sdist of `index`."""
     (path,) = felloe.cache.glob(f"built-wheel-metadata-v0/index/*/{sdist}/metadata.json")
     build = read_document(path)["builds"][-1]
-    return {wheel.partition("-")[0].lower() for wheel in build["requirements"]}
+    return {wheel.partition("-")[0].lower() for wheel in build["hashes"]}
 
 
 def installed_by_pip(wheel: Path, folder: Path) -> Path:

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from felloe.build.fingerprint import Fingerprint
 from felloe.build.plan import (
-    BuildJob,
+    BuildOrder,
     BuildSystem,
-    Frame,
     build_id,
     build_source,
     id_of_source,
@@ -23,7 +21,7 @@ from felloe.build.plan import (
     waiting_builds,
 )
 from felloe.errors import BuildError
-from felloe.values import Dist, Interpreter
+from felloe.values import Dist, Fingerprint, Frame, Interpreter
 
 WHAT = "`demo-1.0.tar.gz` of source `acme`"
 LEGACY = BuildSystem(requires=("setuptools>=40.8.0",), backend="setuptools.build_meta:__legacy__")
@@ -220,18 +218,18 @@ def test_where_it_came_from_makes_no_other_id(change: dict[str, Any]) -> None:
     ],
 )
 def test_how_a_build_is_named_for_those_that_it_needs(change: dict[str, Any], name: str) -> None:
-    job = BuildJob(
+    order = BuildOrder(
         build="id",
         what=WHAT,
         dist=evolve(DIST, **change),
         archive=Path("archive"),
         interpreter=Interpreter(path=Path("python"), version="3.11", tags=(), markers={}),
-        settings={},
+        config_settings={},
         fingerprint=Fingerprint(settings="", interpreter="", toolchain=""),
         goal="wheel",
     )
 
-    assert job.frame == Frame(build="id", name=name)
+    assert order.frame == Frame(build="id", name=name)
 
 
 # The environment of a backend's process

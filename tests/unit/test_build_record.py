@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from attrs import evolve, fields
 
-from felloe.build.fingerprint import Fingerprint
 from felloe.build.record import Build, builds_in, with_build, with_document
 from felloe.record import Record
-from felloe.values import Entry, Metadata
+from felloe.values import Entry, Fingerprint, Metadata
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 OTHER_WHEEL = "demo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -21,6 +20,7 @@ FINGERPRINT = Fingerprint(settings="s", interpreter="i", toolchain="t")
 BUILD = Build(
     build="b" * 32,
     source={"content": "sha256:" + "e" * 64, "subdirectory": "core"},
+    project="demo",
     fingerprint=FINGERPRINT,
     goal="wheel",
     rung="wheel",
@@ -30,12 +30,13 @@ BUILD = Build(
     size=1234,
     backend="setuptools.build_meta",
     backend_version="70.0",
-    requirements={"setuptools-70.0-py3-none-any.whl": "c" * 64},
+    requires=("setuptools==70.0",),
+    hashes={"setuptools-70.0-py3-none-any.whl": "c" * 64},
     built="2026-01-31T12:00:00Z",
     seconds=1.25,
-    log="d-wheel",
+    log="builds-v0/b/f/wheel/log.txt",
 )
-PREPARED = evolve(BUILD, goal="prepare", rung="prepare", wheel=None, sha256=None, size=None, log="d-prepare")
+PREPARED = evolve(BUILD, goal="metadata", rung="prepare", wheel=None, sha256=None, size=None, log="")
 EMPTY = Record(kind="index", entry=Entry(content="sha256:" + "e" * 64))
 
 
@@ -56,30 +57,32 @@ def record(*builds: Build) -> Record:
 # The document
 
 
-@pytest.mark.parametrize("build", [BUILD, PREPARED, evolve(BUILD, goal="prepare")])
+@pytest.mark.parametrize(
+    "build", [BUILD, PREPARED, evolve(BUILD, goal="metadata"), evolve(BUILD, provenance={"by": ["farm"]})]
+)
 def test_round_trip(build: Build) -> None:
     assert Build.from_json(document(build), {}) == build
 
 
 def test_the_document_in_the_order_in_which_people_read_it() -> None:
     assert list(document()) == [
-        "build", "source", "fingerprint", "goal", "rung", "wheel", "sha256", "size",
-        "inputs", "backend", "backend-version", "requirements", "built", "seconds", "log", "metadata",
+        "build", "source", "project", "fingerprint", "inputs", "goal", "wheel", "sha256", "size", "seconds", "built",
+        "log", "requires", "hashes", "backend", "backend-version", "rung", "metadata",
     ]  # fmt: skip
     assert set(document(PREPARED)) == set(document()) - {"wheel", "sha256", "size"}
 
 
 def test_of_little_is_read_what_there_is() -> None:
     optional = dict.fromkeys(
-        ("source", "size", "backend", "backend-version", "requirements", "built", "seconds", "log")
+        ("source", "project", "size", "backend", "backend-version", "requires", "hashes", "built", "seconds", "log")
     )
 
     found = Build.from_json(document(**optional), {})
 
     told = {field.name for field in fields(Build)} - {name.replace("-", "_") for name in optional}
     assert {name: getattr(found, name) for name in told} == {name: getattr(BUILD, name) for name in told}
-    assert (found.size, found.backend, found.requirements, found.built, found.seconds) == (None, "", {}, "", 0.0)
-    assert (found.source, found.backend_version) == ({}, "")
+    assert (found.size, found.backend, found.requires, found.built, found.seconds) == (None, "", (), "", 0.0)
+    assert (found.source, found.backend_version, found.hashes, found.log) == ({}, "", {}, "")
 
 
 def test_metadata_are_those_of_the_record_where_it_has_none() -> None:
@@ -111,7 +114,10 @@ ODD: list[dict[str, Any]] = [
     {"source": ["content"]},
     {"backend": 1},
     {"backend-version": 1},
-    *({"requirements": odd} for odd in ("a", 1, ["a"], {"a": 1})),
+    *({"build": odd} for odd in ("b", "../..", "B" * 32, "b" * 32 + "\n")),
+    *({"requires": odd} for odd in (1, [1], [["a"]])),
+    *({"hashes": odd} for odd in ("a", 1, ["a"], {"a": 1})),
+    *({"provenance": odd} for odd in ("a", 1, ["a"])),
     {"built": 1},
     *({"seconds": odd} for odd in ("soon", [], {})),
     {"log": 1},
@@ -164,7 +170,7 @@ OTHERS = [
     evolve(BUILD, fingerprint=evolve(FINGERPRINT, settings="x")),
     evolve(BUILD, fingerprint=evolve(FINGERPRINT, interpreter="x")),
     evolve(BUILD, fingerprint=evolve(FINGERPRINT, toolchain="x")),
-    evolve(BUILD, goal="prepare"),
+    evolve(BUILD, goal="metadata"),
     evolve(BUILD, build="f" * 32),
     PREPARED,
 ]

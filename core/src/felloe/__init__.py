@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from felloe.errors import (
         AmbiguousSourceError,
         ArchiveError,
+        BuildCycleError,
         BuildError,
         BuildNeededError,
         CacheError,
@@ -46,6 +47,7 @@ _MODULES = {
     "felloe.errors": [
         "AmbiguousSourceError",
         "ArchiveError",
+        "BuildCycleError",
         "BuildError",
         "BuildNeededError",
         "CacheError",
@@ -76,6 +78,7 @@ __all__ = [
     "Answer",
     "ArchiveError",
     "BlockingDatabase",
+    "BuildCycleError",
     "BuildError",
     "BuildNeededError",
     "CacheError",

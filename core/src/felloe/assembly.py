@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import evolve
 
 from felloe import dispatch
+from felloe.build.history import History
 from felloe.building import SdistBuilds
 from felloe.cache.archives import Archives
 from felloe.cache.layout import Layout
@@ -24,7 +25,7 @@ from felloe.config import Config
 from felloe.context import Services
 from felloe.database import Item, Line, Parts
 from felloe.errors import CacheError
-from felloe.extensions import Extensions
+from felloe.extensions import Extension, Extensions
 from felloe.flights import Memory
 from felloe.interpreter import describe
 from felloe.net.credentials import Credentials
@@ -211,7 +212,8 @@ class Database(Line):
             services=services,
             records=Records(self._layout, self._store, self._report),
             archives=self._archives,
-            builds=SdistBuilds(self.config.building, self.config.policy, self._builder, self.config.overrides),
+            builds=self._builds(History(self._layout, self._store, self._archives, self._report)),
+            builder=self._chosen_builder,
             interpreter=self.interpreter,
             know_interpreter=self._know_interpreter,
             clock=self._clock,
@@ -243,33 +245,44 @@ class Database(Line):
         with tempfile.TemporaryDirectory(prefix="felloe-", ignore_cleanup_errors=True) as folder, _begun(folder) as run:
             store = StoreView(self._layout.root, run, self._report)
             watch = Watch(self._network.client, run)
-            began = self._parts.services.began
+            began, archives = self._parts.services.began, ArchivesView(self._layout, store)
+            history = History(self._layout, store, archives, self._report)
             parts = evolve(
                 self._parts,
                 services=self._services(run, store, watch.client, began),
                 records=RecordsView(self._layout, store, self._report),
-                archives=ArchivesView(self._layout, store),
+                archives=archives,
+                builds=self._builds(history),
                 interpreter=self.peek_at_interpreter,
             )
             local = evolve(self._services(run, store, watch.no_client, began), offline=True)
-            yield Explaining(evolve(parts, know_interpreter=partial(_aside, parts.interpreter)), local, store, watch)
+            know = partial(_aside, parts.interpreter)
+            yield Explaining(evolve(parts, know_interpreter=know), local, store, watch, history)
 
-    def _builder(self) -> Builder:
+    def _builds(self, history: History) -> SdistBuilds:
+        config = self.config
+        make_builder = partial(self._builder, history)
+        return SdistBuilds(config.building, config.policy, history, make_builder, config.overrides)
+
+    def _chosen_builder(self) -> Extension | None:
+        """Raises ConfigError where the one that was chosen is not there."""
+        name = self.config.building.builder
+        return None if name is None else self.extensions.builder(name)
+
+    def _builder(self, history: History) -> Builder:
         from felloe.build.builder import Builder, Workshop
-        from felloe.build.history import History
         from felloe.installation.environments import Environments
         from felloe.resolution.remembered import Resolutions
 
         workshop = Workshop(
+            layout=self._layout,
             run=self._run,
-            archives=self._archives,
-            history=History(self._layout, self._store, self._report),
+            history=history,
             environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
             resolutions=Resolutions(self._layout, self._store),
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
             report=self._report,
             clock=self._clock,
-            others=self.extensions.builders(),
         )
         return Builder(workshop, self.config.building)
 

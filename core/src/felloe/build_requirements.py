@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import evolve
 from packaging.specifiers import SpecifierSet
 
-from felloe.build.plan import BuildJob, Stack
+from felloe.build.plan import BuildOrder
 from felloe.build.variables import of_role
 from felloe.config import Building, Policy
-from felloe.errors import BuildError, FelloeError
+from felloe.errors import ArchiveError, BuildCycleError, BuildError, FelloeError
 from felloe.override import Override
-from felloe.values import Dist, Json, Metadata, Request, Wheel
+from felloe.values import Dist, Environment, Interpreter, Json, Metadata, Provide, Request, Stack, Wheel
 
 if TYPE_CHECKING:
     from felloe.build.builder import Workshop
@@ -44,8 +44,21 @@ class BuildRequirements:
         self._varying = frozenset().union(*by_project, (each.name for each in overrides))
         self._policy = _policy_for_requirements(policy, building)
 
-    async def wheels(
-        self, requirements: Sequence[str], job: BuildJob, line: Finding, workshop: Workshop
+    def provider(self, order: BuildOrder, line: Finding, workshop: Workshop) -> Provide:
+        """Environments for one build."""
+
+        async def provide(requirements: Sequence[str], interpreter: Interpreter, stack: Stack) -> Environment:
+            wheels = await self._wheels(requirements, order, _Lookup(line, stack), workshop)
+            try:
+                return await workshop.environments.make(interpreter, wheels, workshop.run.folder())
+            except (ArchiveError, BuildError) as error:
+                message = f"what {order.what} requires cannot be installed: {error.message}"
+                raise BuildError(message, hint=error.hint, code=error.code, **error.payload) from error
+
+        return provide
+
+    async def _wheels(
+        self, requirements: Sequence[str], order: BuildOrder, lookup: _Lookup, workshop: Workshop
     ) -> Sequence[Wheel]:
         """Wheels that fulfil the requirements and each other's, in the order of their names.
 
@@ -53,12 +66,11 @@ class BuildRequirements:
         """
         import anyio
 
-        stack = (*job.stack, job.frame)
-        dists = await self._resolved(requirements, job, _Lookup(line, stack), workshop)
+        dists = await self._resolved(requirements, order, lookup, workshop)
         wheels: dict[str, Wheel] = {}
 
         async def bring(dist: Dist) -> None:
-            wheels[dist.filename] = await _blaming(job, dist, line.wheel_for(dist, stack))
+            wheels[dist.filename] = await _blaming(order, dist, lookup.wheel(dist))
 
         try:
             async with anyio.create_task_group() as group:
@@ -69,7 +81,7 @@ class BuildRequirements:
         return [wheels[dist.filename] for dist in dists]
 
     async def _resolved(
-        self, requirements: Sequence[str], job: BuildJob, lookup: _Lookup, workshop: Workshop
+        self, requirements: Sequence[str], order: BuildOrder, lookup: _Lookup, workshop: Workshop
     ) -> Sequence[Dist]:
         """As remembered, where the files are still listed as they were; else resolved now.
 
@@ -78,14 +90,14 @@ class BuildRequirements:
         from felloe.resolution.remembered import resolution_key
         from felloe.resolution.resolve import resolve
 
-        key = resolution_key(requirements, self._policy, job.interpreter, workshop.sources, self._settings())
+        key = resolution_key(requirements, self._policy, order.interpreter, workshop.sources, self._settings())
         remembered = workshop.resolutions.recall(key)
         if remembered and self._varying.isdisjoint(remembered.listings):
             again = await _found_again(remembered, lookup)
             if again is not None:
                 return again
         dists = await resolve(
-            requirements, lookup=lookup, interpreter=job.interpreter, policy=self._policy, what=job.what
+            requirements, lookup=lookup, interpreter=order.interpreter, policy=self._policy, what=order.what
         )
         if lookup.is_repeatable and self._varying.isdisjoint(lookup.listings):
             workshop.resolutions.remember(key, lookup.listings, dists)
@@ -141,6 +153,9 @@ class _Lookup:
     async def metadata(self, dist: Dist) -> Metadata:
         return await self._line.metadata_for(dist, self._stack)
 
+    async def wheel(self, dist: Dist) -> Wheel:
+        return await self._line.wheel_for(dist, self._stack)
+
 
 def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
     """What is said of the requests holds for their build requirements, but for what would make each a build of all."""
@@ -154,14 +169,14 @@ def _policy_for_requirements(policy: Policy, building: Building) -> Policy:
     )
 
 
-async def _blaming(job: BuildJob, dist: Dist, wheel: Awaitable[Wheel]) -> Wheel:
+async def _blaming(order: BuildOrder, dist: Dist, wheel: Awaitable[Wheel]) -> Wheel:
     try:
         return await wheel
+    except BuildCycleError:
+        raise
     except FelloeError as error:
-        if error.code == "build-cycle":
-            raise
         raise BuildError(
-            f"{job.what} needs `{dist.filename}` to be built: {error.message}",
+            f"{order.what} needs `{dist.filename}` to be built: {error.message}",
             hint=error.hint,
             code=error.code,
             **error.payload,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import evolve, frozen
 from packaging.utils import canonicalize_name
 
 from felloe.build.declared import declared_values
 from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
-from felloe.build.plan import BuildJob, Goal, Stack, build_id, build_source
+from felloe.build.history import History
+from felloe.build.plan import BuildOrder, build_id, build_source
 from felloe.build.record import Build, builds_in
 from felloe.build.variables import left_out, passed
 from felloe.build_requirements import BuildRequirements, Finding
@@ -25,21 +26,15 @@ from felloe.override import Override
 from felloe.progress import Event
 from felloe.record import Record
 from felloe.stepping import work
-from felloe.values import Dist, Interpreter, Json, Metadata
+from felloe.values import BuildGoal, Dist, Fingerprint, Interpreter, Json, Metadata, Stack
 
 if TYPE_CHECKING:
-    from felloe.build.builder import Builder
+    from felloe.build.builder import Builder, Elsewhere
 
-__all__ = ["Asked", "Done", "Material", "Offer", "SdistBuilds", "named", "proves_dependencies"]
+__all__ = ["Asked", "Done", "Material", "SdistBuilds", "named", "proves_dependencies"]
 
 ALL = ":all:"
 RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
-
-
-class Offer(Protocol):
-    """What the source of an sdist has of it: a wheel in scratch that was built elsewhere, or None."""
-
-    def __call__(self, job: BuildJob) -> Awaitable[Path | None]: ...
 
 
 @frozen(kw_only=True)
@@ -54,7 +49,7 @@ class Asked:
     what: str
     name: str | None = None
     interpreter: Interpreter
-    goal: Goal
+    goal: BuildGoal
     may_build: bool = True
     newer_than: float | None = None
     stack: Stack = ()
@@ -76,7 +71,7 @@ class Done(NamedTuple):
 
 
 class SdistBuilds:
-    """The builds of one Database. `make_builder` is called when something has to be built, or looked up beside it.
+    """The builds of one Database. `make_builder` is called when something has to be built.
 
     `overrides` are those of the metadata of what builds require.
     """
@@ -85,11 +80,13 @@ class SdistBuilds:
         self,
         building: Building,
         policy: Policy,
+        history: History,
         make_builder: Callable[[], Builder],
         overrides: Sequence[Override] = (),
     ) -> None:
         self._building = building
         self._requirements = BuildRequirements(building, policy, overrides)
+        self._history = history
         self._make_builder = make_builder
         self._builder: Builder | None = None
         self._flights = Flights()
@@ -103,64 +100,72 @@ class SdistBuilds:
         """The best build in the record that serves, of equal ones the newest. Reads no file but those declared."""
         return self._serving(builds_in(record), named(asked, record), record) if record.builds else None
 
+    def done(self, asked: Asked, record: Record) -> Sequence[Build]:
+        """All builds of the same bytes, wherever these were found before, newest first."""
+        return self._history.builds(_build_id(asked, record))
+
     def among(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         """The best of `builds` (newest first) that serves, as by `known`."""
-        return self._serving(builds, named(asked, record), record)
+        return self._serving(builds, named(asked, record, builds), record)
 
-    def job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+    async def wheel(self, build: Build) -> Path | None:
+        """The wheel of a build, its sha256 checked just now; None where it is gone."""
+        return await self._history.wheel(build)
+
+    def order(self, asked: Asked, record: Record, material: Material) -> BuildOrder:
         """What would be built, were there no build that serves."""
-        return self._job(named(asked, record), record, material)
+        return self._order(named(asked, record), record, material)
 
     def refuse_forbidden(self, asked: Asked, record: Record) -> None:
         """Raises BuildNeededError where it may not be built."""
         self._refuse_forbidden(named(asked, record), record)
 
-    async def get(self, asked: Asked, record: Record, material: Material, line: Finding, offer: Offer) -> Done:
+    async def get(
+        self, asked: Asked, record: Record, material: Material, line: Finding, elsewhere: Elsewhere | None
+    ) -> Done:
         """What a build gives: of those of the same bytes that were done before, else a new one of `material`.
 
-        Before it is built here, its source may offer a wheel. Raises BuildError, BuildNeededError where it may not be
-        built, and what its requirements raise.
+        It is done by `elsewhere`, where that accepts it. Raises BuildError, BuildNeededError where it may not be built,
+        and what its requirements raise.
         """
         await work()
-        builder = self._made_builder()
-        builds = builder.builds(_build_id(asked, record))
+        builder, builds = self._made_builder(), self.done(asked, record)
         asked = named(asked, record, builds)
         before = self._serving(builds, asked, record)
-        if before is not None and (asked.goal == "prepare" or await builder.is_whole(before)):
+        if before is not None and (asked.goal == "metadata" or await self.wheel(before) is not None):
             return Done(before, is_new=False)
-        job = self._job(asked, record, material)
-        self._tell_why(builds, job, record)
+        order = self._order(asked, record, material)
+        self._tell_why(builds, order, record)
         self._refuse_forbidden(asked, record)
+        provide = self._requirements.provider(order, line, builder.workshop)
 
         async def build() -> Build:
-            if (wheel := await offer(job)) is not None:
-                return await builder.take(job, wheel)
-            return await builder.build(
-                job, lambda required: self._requirements.wheels(required, job, line, builder.workshop)
-            )
+            return await builder.build(order, provide, elsewhere)
 
         # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
-        key = (job.build, job.fingerprint, job.goal, job.may_build)
-        done: Build = await (build() if job.stack else self._flights.share(key, build))
+        key = (order.build, order.fingerprint, order.goal, order.may_build)
+        done: Build = await (build() if order.stack else self._flights.share(key, build))
         self._tell_what_prepared_metadata_missed(done, record, asked)
         known = evolve(asked, name=_normal_name(done))
-        if asked.name is None and fingerprint_of(self._inputs(known)) != job.fingerprint:
-            return await self.get(known, record, material, line, offer)  # nobody knew that they are meant for this one
+        if asked.name is None and self._fingerprint(self._inputs(known)) != order.fingerprint:
+            return await self.get(
+                known, record, material, line, elsewhere
+            )  # nobody knew that they are meant for this one
         return Done(done, is_new=True)
 
     # -- the steps
 
-    def _tell_why(self, builds: Sequence[Build], job: BuildJob, record: Record) -> None:
+    def _tell_why(self, builds: Sequence[Build], order: BuildOrder, record: Record) -> None:
         """No build that was done before serves: the nearest one says why."""
         from felloe.build.nearest import why_built
 
-        message = why_built(job.what, builds if self.are_kept else (), job, is_static=proves_dependencies(record))
+        message = why_built(order.what, builds if self.are_kept else (), order, is_static=proves_dependencies(record))
         self._made_builder().workshop.report(Event(code="miss", message=message))
 
     def _tell_what_prepared_metadata_missed(self, done: Build, record: Record, asked: Asked) -> None:
         """A resolver may have relied on them. PEP 517 wants them to be those of the wheel, which count from now on."""
         same = [each for each in builds_in(record) if (each.build, each.fingerprint) == (done.build, done.fingerprint)]
-        prepared = next((each for each in same if each.goal == "prepare"), None)
+        prepared = next((each for each in same if each.goal == "metadata"), None)
         if done.wheel is None or prepared is None:
             return
         if changes := _changes(prepared.metadata, done.metadata):
@@ -170,8 +175,8 @@ class SdistBuilds:
     def _serving(self, builds: Sequence[Build], asked: Asked, record: Record) -> Build | None:
         if not self.are_kept:
             return None
-        build, wanted = _build_id(asked, record), fingerprint_of(self._inputs(asked))
-        is_static, needs_wheel = proves_dependencies(record), asked.goal == "wheel"
+        build, wanted = _build_id(asked, record), self._fingerprint(self._inputs(asked))
+        is_static, needs_wheel = proves_dependencies(record), asked.goal != "metadata"
         serving = [
             each
             for each in builds
@@ -209,12 +214,12 @@ class SdistBuilds:
         listed = f"the list `allow` of [tool.felloe.build] {'names' if but else 'does not name'}"
         raise _not_allowed(asked, f"{listed}{but}", hint)
 
-    def _job(self, asked: Asked, record: Record, material: Material) -> BuildJob:
+    def _order(self, asked: Asked, record: Record, material: Material) -> BuildOrder:
         from felloe.cache.contents import project_of
 
         inputs = self._inputs(asked)
         names = self._passed_names(asked, inputs.extra_env)
-        return BuildJob(
+        return BuildOrder(
             build=_build_id(asked, record),
             source=build_source(asked.dist, record.entry.content or "", record.entry.scm),
             what=asked.what,
@@ -222,8 +227,9 @@ class SdistBuilds:
             archive=material.path,
             editable_root=material.editable_root,
             interpreter=asked.interpreter,
-            settings=self._settings(asked),
-            fingerprint=fingerprint_of(inputs),
+            config_settings=self._settings(asked),
+            constraints=self._building.build_constraints,
+            fingerprint=self._fingerprint(inputs),
             inputs=inputs.shown(),
             extra_requires=inputs.extra_requires,
             env=passed({**os.environ, **inputs.extra_env}, names),
@@ -257,6 +263,11 @@ class SdistBuilds:
         """What a user has backends of the project get, or says that it depends on: names, and beginnings of them."""
         declared = (each.variable for each in self._building.inputs.get(asked.name or "", ()))
         return (*self._building.env, *filter(None, declared), *extra_env)
+
+    def _fingerprint(self, inputs: Inputs) -> Fingerprint:
+        """Of what is built without isolation another one: it has places of its own in the cache, and serves nobody."""
+        found = fingerprint_of(inputs)
+        return found if self.are_kept else evolve(found, settings=f"{found.settings}-not-isolated")
 
     def _made_builder(self) -> Builder:
         if self._builder is None:

@@ -92,7 +92,8 @@ class Building:
     never built, and where there is a list `allow`, nothing else than what it covers. `env` are names of variables that
     backends get besides the usual ones, or beginnings of names with a `*`. By name of a project, `extra_requires` are
     build requirements (PEP 508) and `extra_env` variables besides its own, and `inputs` what else its builds depend on.
-    What failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
+    `builder` is the extension that builds what it accepts in the core's place. What failed before is tried again with
+    `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
@@ -104,6 +105,7 @@ class Building:
     extra_requires: Mapping[str, tuple[str, ...]] = field(factory=dict)
     extra_env: Mapping[str, Mapping[str, str]] = field(factory=dict, repr=False)
     inputs: Mapping[str, tuple[DeclaredInput, ...]] = field(factory=dict)
+    builder: str | None = None
     no_build_isolation: bool = False
     retry_failed: bool = False
     build_timeout: float = 3600.0
@@ -513,6 +515,7 @@ BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
     "env": passed_variables,
     "extra-requires": extra_requires,
     "extra-env": extra_env,
+    "builder": read.text,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,

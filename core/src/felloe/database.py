@@ -1,6 +1,6 @@
 """The line: from a requirement to its metadata or its wheel, step by step.
 
-requirement -> Request -> owner -> Dist -> CacheKey -> Entry? -> Fresh | Stale -> Fetched -> metadata / wheel
+requirement -> Request -> owner -> Dist -> CacheKey -> Entry? -> Fresh | Stale -> Fetched -> Built -> metadata / wheel
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from felloe import dispatch, hash_rules
-from felloe.build.plan import BuildJob, Goal, Stack
 from felloe.build.record import Build, builds_in, with_build
 from felloe.building import Asked, Material, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
@@ -25,6 +24,7 @@ from felloe.context import ItemContext, Owner, Services
 from felloe.entries import Entries
 from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
+from felloe.hookspecs import EXTENSIONS
 from felloe.metadata import check_identity, proves
 from felloe.override import overridden
 from felloe.place import Brought, Checked, Place
@@ -35,6 +35,9 @@ from felloe.routing import Claimed, Route, route
 from felloe.select import check_constraints, select
 from felloe.values import (
     Answer,
+    BuildGoal,
+    BuildJob,
+    Built,
     Dist,
     Effort,
     Entry,
@@ -45,12 +48,15 @@ from felloe.values import (
     RawMetadata,
     Request,
     Rung,
+    Stack,
     Stale,
     Wheel,
 )
 
 if TYPE_CHECKING:
+    from felloe.build.builder import Elsewhere
     from felloe.config import Config
+    from felloe.dispatch import Plugin
     from felloe.registry import Instance, Registry
 
 __all__ = ["Item", "Line", "Parts", "may_cut_short"]
@@ -62,7 +68,7 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 @frozen(kw_only=True)
 class Parts:
-    """What the line is made of; `assembly.py` puts it together."""
+    """What the line is made of; `assembly.py` puts it together. `builder` gives the one that the user chose, if any."""
 
     config: Config
     registry: Registry
@@ -70,6 +76,7 @@ class Parts:
     records: Records
     archives: Archives
     builds: SdistBuilds
+    builder: Callable[[], Plugin | None]
     interpreter: Callable[[], Interpreter]
     know_interpreter: Callable[[], Awaitable[None]]
     clock: Callable[[], float]
@@ -82,6 +89,18 @@ class Known(NamedTuple):
     metadata: Metadata
     rung: Rung
     build: Build | None = None
+
+
+class Before(NamedTuple):
+    """A build that was found without the bytes, the record that has it from now on, and what the user says instead."""
+
+    record: Record
+    build: Build
+    said: Known | None
+
+    @property
+    def known(self) -> Known:
+        return self.said or Known(self.build.metadata, self.build.rung, self.build)
 
 
 class Line:
@@ -148,6 +167,8 @@ class Line:
             checked = await self._check(at)
             if checked.record and (known := await self._recall(at, checked.record)):
                 return self._answer(at, checked.record, known, cached=checked.fetched is None)
+            if (found := await self._built_before(at, checked, "metadata")) is not None:
+                return self._answer(at, found.record, found.known, cached=True)
             if effort == "cached":
                 raise _beyond_effort(at, effort, "is not in the cache")
             if raw := await self._short_cut(at, checked.fetched):
@@ -206,12 +227,15 @@ class Line:
         return _wheel(answer, brought.path, at.dist.filename, brought.record.entry.digests["sha256"])
 
     async def _built_wheel(self, at: Place, checked: Checked) -> Wheel:
+        goal: BuildGoal = "editable" if at.dist.editable else "wheel"
         record, received = checked.record, checked.fetched is not None
-        build = await self._known_build(at, record, "wheel") if record else None
+        build = await self._known_build(at, record, goal) if record else None
         path = await self._wheel_of(build) if build else None
+        if path is None and (found := await self._built_before(at, checked, goal)) is not None:
+            record, build, path = found.record, found.build, await self._wheel_of(found.build)
         if record is None or build is None or path is None:
             brought = await self._bring(at, checked)
-            record, build, is_new = await self._built(at, brought, "wheel")
+            record, build, is_new = await self._built(at, brought, goal)
             path, received = await self._wheel_of(build), brought.received or is_new
         if path is None:
             raise CacheError(f"the wheel of {at.what} is gone from the cache", hint="try again", code="wheel-gone")
@@ -311,17 +335,38 @@ class Line:
     async def _known(self, at: Place, record: Record) -> Known | None:
         if found := _metadata_in(record, at.dist):
             return Known(*found)
-        build = await self._known_build(at, record, "prepare")
+        build = await self._known_build(at, record, "metadata")
         return Known(build.metadata, build.rung, build) if build else None
 
-    async def _known_build(self, at: Place, record: Record, goal: Goal) -> Build | None:
+    async def _known_build(self, at: Place, record: Record, goal: BuildGoal) -> Build | None:
         """One that serves, as far as the record of the entry tells, under the hash rules."""
-        if not record.builds or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, goal)):
+        rung: Rung = "prepare" if goal == "metadata" else "wheel"
+        if not record.builds or (at.request.hashes and not hash_rules.is_hashed(at.request, record.entry, rung)):
             return None
         build = self._parts.builds.known(await self._asked(at, goal), record)
         if build is not None:
             self._check_identity(at, build.metadata)
         return build
+
+    async def _built_before(self, at: Place, checked: Checked, goal: BuildGoal) -> Before | None:
+        """One of the same bytes, found elsewhere or in other days, where these are told before they are brought.
+
+        Not under hash rules, which only bytes satisfy that were hashed for this entry.
+        """
+        entry = checked.record.entry if checked.record else Entry(content=at.dist.content, scm=at.dist.scm)
+        if at.dist.kind == "wheel" or entry.content is None or at.request.hashes or checked.fetched is not None:
+            return None
+        asked, kind = await self._asked(at, goal), at.source.kind.name
+        entry = evolve(entry, digests=entry.digests or at.dist.hashes, locator=at.dist.locator)
+        record = checked.record or based_on(checked.found, kind, entry)
+        build = self._parts.builds.among(self._parts.builds.done(asked, record), asked, record)
+        if build is None or (goal != "metadata" and await self._wheel_of(build) is None):
+            return None
+        self._check_identity(at, build.metadata)
+        now = self._now()
+        entry = evolve(record.entry, fetched=record.entry.fetched or now, checked=record.entry.checked or now)
+        record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
+        return Before(record, build, self._overridden_late(at, [build.metadata.name]))
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
         """The source's own way to METADATA, where it may have one."""
@@ -331,24 +376,21 @@ class Line:
         return await self._entries.bring(at, checked)
 
     async def _answer_by_build(self, at: Place, brought: Brought, effort: Effort) -> Answer:
-        record, build, is_new = await self._built(at, brought, "prepare", may_build=effort == "build")
+        record, build, is_new = await self._built(at, brought, "metadata", may_build=effort == "build")
         known = self._overridden_late(at, [build.metadata.name]) or Known(build.metadata, build.rung, build)
         return self._answer(at, record, known, cached=not (brought.received or is_new))
 
     async def _built(
-        self, at: Place, brought: Brought, goal: Goal, *, may_build: bool = True
+        self, at: Place, brought: Brought, goal: BuildGoal, *, may_build: bool = True
     ) -> tuple[Record, Build, bool]:
         """The record with a build that serves, the build, and whether it was done just now."""
         asked = evolve(await self._asked(at, goal), may_build=may_build)
         if brought.record.static is not None:  # no code of a mislabelled project is run
             self._check_identity(at, brought.record.static)
 
-        async def offer(job: BuildJob) -> Path | None:
-            fetched = await dispatch.build(at.source, at.dist, job.interpreter, job.settings, at.ctx)
-            return fetched.path if fetched else None
-
         material = Material(path=brought.path, editable_root=brought.editable_root)
-        build, is_new = await self._parts.builds.get(asked, brought.record, material, self, offer)
+        with self._elsewhere(at) as elsewhere:
+            build, is_new = await self._parts.builds.get(asked, brought.record, material, self, elsewhere)
         self._check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
         if not self._parts.builds.are_kept:
             return brought.record, build, is_new
@@ -356,7 +398,21 @@ class Line:
         record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
         return record, build, is_new
 
-    async def _asked(self, at: Place, goal: Goal) -> Asked:
+    @contextmanager
+    def _elsewhere(self, at: Place) -> Iterator[Elsewhere | None]:
+        """Who may build in the core's place: the source itself, else the builder that the user chose."""
+        chosen = self._parts.builder()
+        if "build" in at.source.hooks:
+            yield OtherBuilder(at.source, at.ctx)
+        elif chosen is not None:
+            # A kind that no source can have: what it keeps is its own.
+            owner = Owner(chosen.title, f"{EXTENSIONS}:{chosen.about['extension']}", "")
+            with ItemContext(self._parts.services, owner, at.ctx.newer_than) as ctx:
+                yield OtherBuilder(chosen, ctx)
+        else:
+            yield None
+
+    async def _asked(self, at: Place, goal: BuildGoal) -> Asked:
         await self._parts.know_interpreter()
         return Asked(
             dist=at.dist,
@@ -378,7 +434,7 @@ class Line:
             check_constraints(metadata, at.request, self._parts.interpreter(), policy, at.what)
 
     async def _wheel_of(self, build: Build) -> Path | None:
-        return await self._parts.archives.verified(build.sha256 or "", build.wheel or "")
+        return await self._parts.builds.wheel(build)
 
     def _answer(self, at: Place, record: Record, known: Known, *, cached: bool) -> Answer:
         self._tell("rung", f"{at.what}: {known.rung}{', cached' if cached else ''}")
@@ -393,6 +449,23 @@ class Line:
 
     def _tell(self, code: str, message: str) -> None:
         self._parts.services.report(Event(code=code, message=message))
+
+
+@frozen
+class OtherBuilder:
+    """Implements `felloe.build.builder.Elsewhere` by the hooks of a plugin: a source builds all that is its own."""
+
+    plugin: Plugin
+    ctx: ItemContext
+
+    def accepts(self, job: BuildJob) -> bool:
+        return "accepts" not in self.plugin.hooks or dispatch.accepts(self.plugin, job)
+
+    async def build(self, job: BuildJob) -> Built:
+        return await dispatch.build(self.plugin, job, self.ctx)
+
+    def __str__(self) -> str:
+        return self.plugin.title
 
 
 def may_cut_short(at: Place, fetched: Fetched | None) -> bool:

@@ -1,4 +1,4 @@
-"""Calls hooks: the one place that does. Each call goes to exactly one source, and what comes back is checked."""
+"""Calls hooks: the one place that does. Each call goes to exactly one plugin, and what comes back is checked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
 from felloe.errors import ContractError, FelloeError, NetworkError, PluginError
-from felloe.registry import Instance, told_by
+from felloe.registry import Hooks, Instance, told_by
 from felloe.stepping import NotSteppable
 from felloe.url import Url
 from felloe.values import (
+    BuildJob,
+    Built,
     CacheKey,
     Claim,
     Context,
@@ -25,7 +27,6 @@ from felloe.values import (
     Entry,
     Fetched,
     Fresh,
-    Interpreter,
     Json,
     Level,
     RawMetadata,
@@ -33,7 +34,19 @@ from felloe.values import (
     Stale,
 )
 
-__all__ = ["address", "build", "cache_key", "check_freshness", "claims", "fetch", "find", "metadata"]
+__all__ = [
+    "Plugin",
+    "accepts",
+    "address",
+    "build",
+    "cache_key",
+    "check_freshness",
+    "claims",
+    "fetch",
+    "find",
+    "metadata",
+    "perform",
+]
 
 REFUSED = frozenset({401, 403})  # statuses that speak of credentials
 SHORT_CUTS = frozenset({"sidecar", "range"})
@@ -69,14 +82,43 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
         "editable_root": Path | None,
     },
     RawMetadata: {"bytes": bytes, "rung": str, "validators": Mapping},
+    Built: {
+        "goal": str,
+        "wheel": Path | None,
+        "metadata": RawMetadata | None,
+        "requires": tuple,
+        "provenance": Mapping,
+    },
 }
+
+
+class Plugin(Protocol):
+    """Whose hooks are called, as errors tell of it."""
+
+    @property
+    def hooks(self) -> Hooks: ...
+
+    @property
+    def title(self) -> str:
+        """As errors name it: source `acme`."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """The same for programs: `source` or `extension`, and its name."""
+        ...
+
+    @property
+    def authors(self) -> str:
+        """Whom to tell: its distribution and version. Reads METADATA."""
+        ...
 
 
 @frozen
 class _Call:
-    """What errors name: which hook of which source, and of which distribution where it is called for one."""
+    """What errors name: which hook of which plugin, and of which distribution where it is called for one."""
 
-    source: Instance
+    plugin: Plugin
     hook: str
     dist: Dist | None = None
 
@@ -86,11 +128,7 @@ class _Call:
     @property
     def payload(self) -> dict[str, str]:
         about = {} if self.dist is None else {"filename": self.dist.filename}
-        return {"source": self.source.name, "hook": self.hook, **about}
-
-    @property
-    def authors(self) -> str:
-        return " ".join(self.source.kind.distribution)
+        return {**self.plugin.about, "hook": self.hook, **about}
 
 
 def claims(source: Instance, request: Request) -> Claim | None:
@@ -163,26 +201,38 @@ async def metadata(source: Instance, dist: Dist, ctx: Context) -> RawMetadata | 
     return raw
 
 
-async def build(
-    source: Instance, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
-) -> Fetched | None:
-    """None also where the source has no such hook."""
-    if "build" not in source.hooks:
-        return None
-    call = _Call(source, "build", dist)
-    fetched: Fetched | None = await _await(call, dist=dist, interpreter=interpreter, settings=settings, ctx=ctx)
-    if fetched is None:
-        return None
-    _check_fetched(call, fetched, ctx)
-    if not is_wheel_name(fetched.path.name):
-        raise _broken(call, f"`{fetched.path.name}`, which is not the name of a wheel")
-    return fetched
+def accepts(builder: Plugin, job: BuildJob) -> bool:
+    call = _Call(builder, "accepts", job.dist)
+    answer: bool = _perform(call, job=job)
+    _check(call, answer, bool)
+    return answer
+
+
+async def build(plugin: Plugin, job: BuildJob, ctx: Context) -> Built:
+    """What a source or a builder made of the job: a wheel in the scratch of `ctx`, or metadata where these will do."""
+    call = _Call(plugin, "build", job.dist)
+    built: Built = await _await(call, job=job, ctx=ctx)
+    _check(call, built, Built)
+    if built.goal != job.goal and (job.goal, built.goal) != ("metadata", "wheel"):
+        raise _broken(call, f"a Built for the goal `{built.goal}`, not `{job.goal}`")
+    if not all(isinstance(each, str) for each in built.requires):
+        raise _broken(call, "a Built whose `requires` are not all texts")
+    if built.goal == "metadata":
+        _check_prepared(call, built)
+    else:
+        _check_wheel(call, built, ctx)
+    return built
+
+
+def perform(hooks: Hooks, hook: str, **arguments: Any) -> Any:
+    """What the implementation of `hook` gives, called with those of the arguments that it takes."""
+    implementation = hooks[hook]
+    return implementation.function(*(arguments[name] for name in implementation.argnames))
 
 
 def _perform(call: _Call, **arguments: Any) -> Any:
-    implementation = call.source.hooks[call.hook]
     with _blaming(call):
-        return implementation.function(*(arguments[name] for name in implementation.argnames))
+        return perform(call.plugin.hooks, call.hook, **arguments)
 
 
 async def _await(call: _Call, **arguments: Any) -> Any:
@@ -210,6 +260,8 @@ def _check(call: _Call, value: object, expected: type | UnionType) -> None:
         _check_fields(call, type(value), [value])
     if isinstance(value, Fresh | Fetched | RawMetadata):
         _check_json(call, "validators", value.validators)
+    if isinstance(value, Built):
+        _check_json(call, "provenance", value.provenance)
 
 
 def _check_fields(call: _Call, cls: type, values: Sequence[object]) -> None:
@@ -235,13 +287,33 @@ def _redacted(value: object) -> str:
 
 
 def _check_fetched(call: _Call, fetched: Fetched, ctx: Context) -> None:
-    """The core moves the file into the cache: it has to be one that the source was free to make."""
     _check(call, fetched, Fetched)
+    _check_path(call, fetched.path, ctx)
+
+
+def _check_path(call: _Call, path: Path, ctx: Context) -> None:
+    """The core moves the file into the cache: it has to be one that the plugin was free to make."""
     with _blaming(call):
-        is_inside = fetched.path.resolve().is_relative_to(ctx.scratch.resolve())
-        is_link = fetched.path.is_symlink()
+        is_inside = path.resolve().is_relative_to(ctx.scratch.resolve())
+        is_link = path.is_symlink()
     if is_link or not is_inside:
         raise _broken(call, "a path that is a link, or outside the scratch folder it was given")
+
+
+def _check_wheel(call: _Call, built: Built, ctx: Context) -> None:
+    if built.wheel is None:
+        raise _broken(call, f"a Built for the goal `{built.goal}` without a wheel")
+    _check_path(call, built.wheel, ctx)
+    if not is_wheel_name(built.wheel.name):
+        raise _broken(call, f"`{built.wheel.name}`, which is not the name of a wheel")
+
+
+def _check_prepared(call: _Call, built: Built) -> None:
+    if built.wheel is not None or built.metadata is None:
+        raise _broken(call, "a Built for the goal `metadata` with a wheel, or without metadata")
+    _check(call, built.metadata, RawMetadata)
+    if built.metadata.rung != "prepare":
+        raise _broken(call, f"metadata of the rung `{built.metadata.rung}`, not prepare")
 
 
 def _name_of(expected: type | UnionType) -> str:
@@ -251,23 +323,23 @@ def _name_of(expected: type | UnionType) -> str:
 def _refused(call: _Call, error: NetworkError) -> NetworkError:
     """With the source whose credentials have to be mended, and where an index has its own, the variables for them."""
     hint = error.hint
-    if address(call.source):
-        hint = hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.source.name.upper()))
-    payload = {**error.payload, "source": call.source.name}
-    return NetworkError(f"source `{call.source.name}`: {error.message}", hint=hint, code=error.code, **payload)
+    if isinstance(call.plugin, Instance) and address(call.plugin):
+        hint = hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.plugin.name.upper()))
+    payload = {**error.payload, **call.plugin.about}
+    return NetworkError(f"{call.plugin.title}: {error.message}", hint=hint, code=error.code, **payload)
 
 
 def _failed(call: _Call, error: Exception) -> PluginError:
     return PluginError(
-        f"source `{call.source.name}` failed in {call}: {told_by(error)}",
-        hint=f"report it to the authors of {call.authors}; FELLOE_STRICT=1 shows where it happened",
+        f"{call.plugin.title} failed in {call}: {told_by(error)}",
+        hint=f"report it to the authors of {call.plugin.authors}; FELLOE_STRICT=1 shows where it happened",
         **call.payload,
     )
 
 
 def _broken(call: _Call, what: str) -> ContractError:
     return ContractError(
-        f"source `{call.source.name}` gave back from {call}: {what}",
-        hint=f"report it to the authors of {call.authors}",
+        f"{call.plugin.title} gave back from {call}: {what}",
+        hint=f"report it to the authors of {call.plugin.authors}",
         **call.payload,
     )

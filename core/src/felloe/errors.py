@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AmbiguousSourceError",
     "ArchiveError",
+    "BuildCycleError",
     "BuildError",
     "BuildNeededError",
     "CacheError",
@@ -138,6 +139,12 @@ class BuildError(FelloeError):
     """A build was tried and failed: its backend, its requirements, or what it made. The payload names the `log`."""
 
     code = "build-failed"
+
+
+class BuildCycleError(BuildError):
+    """A project is needed to build itself; the payload `chain` has the names of the builds, where they are ours."""
+
+    code = "build-cycle"
 
 
 class CacheError(FelloeError):

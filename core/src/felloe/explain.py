@@ -8,11 +8,11 @@ from typing import Literal
 
 from attrs import frozen
 
-from felloe.build.fingerprint import Difference, Fingerprint
+from felloe.build.fingerprint import Difference
 from felloe.build.record import Build
 from felloe.errors import BuildError, FelloeError
 from felloe.routing import Claimed
-from felloe.values import Dist, Entry, Json, Rung
+from felloe.values import Dist, Entry, Fingerprint, Json, Rung
 
 __all__ = ["Action", "Explanation", "Others", "Subject", "Verdict"]
 

@@ -17,7 +17,7 @@ from felloe import dispatch
 from felloe.build.fingerprint import Difference
 from felloe.build.history import History
 from felloe.build.nearest import nearest
-from felloe.build.plan import BuildJob, Goal
+from felloe.build.plan import BuildOrder
 from felloe.build.record import Build, builds_in
 from felloe.building import Material, named, proves_dependencies
 from felloe.cache.root import writing
@@ -25,7 +25,7 @@ from felloe.cache.run import Run
 from felloe.cache.store import Store
 from felloe.cache.view import StoreView
 from felloe.context import ItemContext, ItemMemo, Owner, Services
-from felloe.database import Item, Line, Parts, may_cut_short
+from felloe.database import Before, Item, Line, Parts, may_cut_short
 from felloe.errors import FelloeError, OfflineError
 from felloe.explain import Action, Explanation, Others, Subject, Verdict
 from felloe.metadata import check_identity
@@ -34,7 +34,7 @@ from felloe.record import Record, based_on
 from felloe.routing import Claimed, Route
 from felloe.select import ranked
 from felloe.stepping import must_not_step, work
-from felloe.values import Answer, Dist, Entry, Fetched, Fresh, Json, RawMetadata, Request, Rung, Stale, Wheel
+from felloe.values import Answer, BuildGoal, Dist, Entry, Fetched, Fresh, Json, RawMetadata, Request, Rung, Stale, Wheel
 
 if TYPE_CHECKING:
     from felloe.net.client import Client
@@ -133,12 +133,12 @@ class Explaining(Line):
     machine.
     """
 
-    def __init__(self, parts: Parts, local: Services, store: StoreView, watch: Watch) -> None:
+    def __init__(self, parts: Parts, local: Services, store: StoreView, watch: Watch, history: History) -> None:
         super().__init__(parts)
         self._local = local
         self._store = store
         self._watch = watch
-        self._history = History(parts.services.layout, store, parts.services.report)
+        self._history = history
         self._said = Explanation(requirement="", goal="metadata")
         self._old: Record | None = None
         self._is_unread = False  # its bytes are not here
@@ -226,12 +226,19 @@ class Explaining(Line):
         self._note(verdict=Verdict(state="stale" if code else "fresh", code=code, evidence=evidence))
         return verdict
 
-    async def _known_build(self, at: Place, record: Record, goal: Goal) -> Build | None:
+    async def _known_build(self, at: Place, record: Record, goal: BuildGoal) -> Build | None:
         build = await super()._known_build(at, record, goal)
         if build is not None:
-            self._note_job(await self._job(at, record, goal))
+            self._note_order(await self._order(at, record, goal))
             self._note(build=build)
         return build
+
+    async def _built_before(self, at: Place, checked: Checked, goal: BuildGoal) -> Before | None:
+        before = await super()._built_before(at, checked, goal)
+        if before is not None:
+            self._note_order(await self._order(at, before.record, goal))
+            self._note(build=before.build)
+        return before
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
         if self._parts.services.offline:
@@ -274,7 +281,7 @@ class Explaining(Line):
         self,
         at: Place,
         brought: Brought,
-        goal: Goal,
+        goal: BuildGoal,
         *,
         may_build: bool = True,  # noqa: ARG002  # as in the base class
     ) -> tuple[Record, Build, bool]:
@@ -283,28 +290,30 @@ class Explaining(Line):
             check_identity(record.static, name=at.dist.name, version=at.dist.version, what=at.what)
         if record.entry.content is None:
             raise self._depending_on_the_bytes(at, goal)
-        done = self._history.builds((await self._job(at, record, goal)).build)
-        asked = named(await self._asked(at, goal), record, done)
-        job = builds.job(asked, record, NOTHING)
-        self._note_job(job)
+        asked = await self._asked(at, goal)
+        done = builds.done(asked, record)
+        asked = named(asked, record, done)
+        order = builds.order(asked, record, NOTHING)
+        self._note_order(order)
         before = builds.among(done, asked, record)
-        if before is not None and (goal == "prepare" or await self._is_whole(before)):
+        if before is not None and (goal == "metadata" or await self._is_whole(before)):
             self._note(build=before)
             return record, before, False
         if builds.are_kept:
-            self._note_nearest(done, job, record)
-        if self._is_unread and goal == "prepare":
+            self._note_nearest(done, order, record)
+        if self._is_unread and goal == "metadata":
             raise self._depending_on_the_bytes(at, goal)
         builds.refuse_forbidden(asked, record)
-        self._refuse_what_failed(job)
-        step: Action = "prepare" if goal == "prepare" else "build"
-        raise self._enough((goal,), (*self._said.steps, step))
+        self._refuse_what_failed(order)
+        if goal == "metadata":
+            raise self._enough(("prepare",), (*self._said.steps, "prepare"))
+        raise self._enough(("wheel",), (*self._said.steps, "build"))
 
     # -- what is said on the way
 
-    def _depending_on_the_bytes(self, at: Place, goal: Goal) -> _EnoughError:
+    def _depending_on_the_bytes(self, at: Place, goal: BuildGoal) -> _EnoughError:
         """A backend runs where they prove nothing; for a wheel, where the same bytes were not built before."""
-        if goal == "wheel":
+        if goal != "metadata":
             return self._enough(("wheel",), self._said.steps, "build")
         return self._enough(UNREAD[at.dist.kind], self._said.steps, "prepare")
 
@@ -314,35 +323,35 @@ class Explaining(Line):
         self._note(rungs=rungs, steps=steps, may_follow=may_follow)
         return _EnoughError()
 
-    def _note_job(self, job: BuildJob) -> None:
-        self._note(fingerprint=job.fingerprint, left_out=job.left_out)
+    def _note_order(self, order: BuildOrder) -> None:
+        self._note(fingerprint=order.fingerprint, left_out=order.left_out)
 
-    def _note_nearest(self, done: Sequence[Build], job: BuildJob, record: Record) -> None:
+    def _note_nearest(self, done: Sequence[Build], order: BuildOrder, record: Record) -> None:
         """Of the same source; where there is none, of what its source was before."""
         old = builds_in(self._old) if self._old else []
-        same = [*done, *(each for each in builds_in(record) if each.build == job.build)]
-        found = nearest(same or old, job, is_static=proves_dependencies(record))
-        seconds = next((each.seconds for each in (*same, *old) if each.goal == job.goal), None)
+        same = [*done, *(each for each in builds_in(record) if each.build == order.build)]
+        found = nearest(same or old, order, is_static=proves_dependencies(record))
+        seconds = next((each.seconds for each in (*same, *old) if each.goal == order.goal), None)
         self._note(seconds=seconds)
         if found is None:
             return
-        is_gone = found.build.build == job.build and not found.differences
+        is_gone = found.build.build == order.build and not found.differences
         lost = [Difference("wheel", found.build.wheel, None)] if is_gone else []
         self._note(build=found.build, differences=(*found.differences, *lost))
 
-    def _refuse_what_failed(self, job: BuildJob) -> None:
-        """Raises BuildError where a failure is remembered; whether what it requires is as it was is not looked up."""
+    def _refuse_what_failed(self, order: BuildOrder) -> None:
+        """Raises BuildError where a failure is remembered."""
         building = self._parts.config.building
         if building.no_build_isolation or building.retry_failed:
             return
-        for failure in self._history.failures(job.build):
-            if failure.is_of(job):
-                error = failure.error(job, self._history.log(job.build, failure.log), self._parts.clock())
-                self._note(failure=error)
-                raise error
+        failure, now = self._history.failure(order), self._parts.clock()
+        if failure is not None and failure.cause == "project" and failure.is_of(order, now):
+            error = failure.error(order, self._history.log(order), now)
+            self._note(failure=error)
+            raise error
 
-    async def _job(self, at: Place, record: Record, goal: Goal) -> BuildJob:
-        return self._parts.builds.job(await self._asked(at, goal), record, NOTHING)
+    async def _order(self, at: Place, record: Record, goal: BuildGoal) -> BuildOrder:
+        return self._parts.builds.order(await self._asked(at, goal), record, NOTHING)
 
     async def _is_whole(self, build: Build) -> bool:
         return build.wheel is None or await self._wheel_of(build) is not None

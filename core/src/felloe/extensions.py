@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from felloe.dispatch import is_wheel_name
-from felloe.errors import ContractError, FelloeError, PluginError
+from felloe.dispatch import perform
+from felloe.errors import ConfigError, ContractError, FelloeError, PluginError
 from felloe.hookspecs import API, EXTENSIONS, ExtensionSpec
 from felloe.progress import Event
 from felloe.registry import Hooks, Kind, failure_of, hooks_of, load_kinds, not_kept, told_by
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
 
     from felloe.config import Config
     from felloe.url import Url
-    from felloe.values import Dist, Interpreter, Json
 
-__all__ = ["Extension", "Extensions", "OtherBuilder"]
+__all__ = ["Extension", "Extensions"]
+
+BUILDER = ("accepts", "build")  # the hooks of a builder
 
 
 @frozen(kw_only=True)
@@ -35,6 +35,18 @@ class Extension:
 
     kind: Kind
     hooks: Hooks = field(factory=dict, repr=False)
+
+    @property
+    def title(self) -> str:
+        return f"extension `{self.kind.name}`"
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"extension": self.kind.name}
+
+    @property
+    def authors(self) -> str:
+        return " ".join(self.kind.distribution)
 
 
 class Extensions:
@@ -69,7 +81,7 @@ class Extensions:
         """Hands `event` to all that listen. What one of them raises is told of once, and goes no further."""
         for extension in self._listeners:
             try:
-                _call(extension, "report", event=event)
+                perform(extension.hooks, "report", event=event)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # a run is not for it to end
                 self._warn(extension, _failed(extension, "report", told_by(error)))
 
@@ -81,7 +93,7 @@ class Extensions:
         """
         for extension in self._with("credentials"):
             try:
-                if (pair := _pair(await _call(extension, "credentials", url=url))) is not None:
+                if (pair := _pair(await perform(extension.hooks, "credentials", url=url))) is not None:
                     return pair
             except Exception as error:
                 failure = _failed(extension, "credentials", *_own_words(error))
@@ -90,9 +102,21 @@ class Extensions:
                 self._warn(extension, failure)
         return None
 
-    def builders(self) -> Sequence[OtherBuilder]:
-        """Those that may build in felloe's place, in the order in which they are asked."""
-        return [OtherBuilder(each) for each in self._with("builder")]
+    def builder(self, name: str) -> Extension:
+        """The one that a user chose to build in felloe's place.
+
+        Raises ConfigError where there is none of that name: the build would silently be done by other means.
+        """
+        found = [each for each in self.all() if each.kind.name == name]
+        chosen = next((each for each in found if "accepts" in each.hooks), None)
+        if chosen is not None:
+            return chosen
+        known = ", ".join(f"`{each.kind.name}`" for each in self._with("accepts")) or "none"
+        why = f": {found[0].kind.reason or found[0].kind.state}" if found else ""
+        raise ConfigError(
+            f"[tool.felloe.build] chooses the builder `{name}`, and there is none of that name{why}",
+            hint=f"install or mend it, or correct the name; builders that are there: {known}",
+        )
 
     def _with(self, hook: str) -> Sequence[Extension]:
         return [each for each in self.all() if hook in each.hooks]
@@ -103,31 +127,6 @@ class Extensions:
         if once not in self._warned:
             self._warned.add(once)
             self._tell(Event(code="warning", message=f"{failure} ({failure.hint})"))
-
-
-class OtherBuilder:
-    """An extension that builds. Implements `felloe.build.builder.Other`."""
-
-    def __init__(self, extension: Extension) -> None:
-        self._extension = extension
-
-    def __str__(self) -> str:
-        return str(self._extension.kind)
-
-    async def build(
-        self, dist: Dist, source: Path, interpreter: Interpreter, settings: Mapping[str, Json], scratch: Path
-    ) -> Path | None:
-        """See `ExtensionSpec.builder`. Raises what it raises, as PluginError where that is not ours."""
-        given = {"dist": dist, "source": source, "interpreter": interpreter, "settings": settings, "scratch": scratch}
-        try:
-            wheel = await _call(self._extension, "builder", **given)
-        except FelloeError:
-            raise
-        except Exception as error:
-            raise _failed(self._extension, "builder", told_by(error)) from error
-        if wheel is not None:
-            _check_wheel(self._extension, wheel, scratch)
-        return wheel  # type: ignore[no-any-return]  # it was checked
 
 
 def _is_own(entry_point: EntryPoint) -> bool:
@@ -166,12 +165,9 @@ def _hooks_of(plugin: object, kind: Kind) -> Hooks:
     hooks = hooks_of(plugin, kind, ExtensionSpec)
     if not hooks:
         raise not_kept(kind, "it has no hook (marked with @hookimpl)")
+    if len(missing := [name for name in BUILDER if name not in hooks]) == 1:
+        raise not_kept(kind, f"a builder needs `accepts` and `build`, and it lacks `{missing[0]}`")
     return hooks
-
-
-def _call(extension: Extension, hook: str, **arguments: Any) -> Any:
-    implementation = extension.hooks[hook]
-    return implementation.function(*(arguments[name] for name in implementation.argnames))
 
 
 def _pair(answer: object) -> tuple[str, str] | None:
@@ -183,26 +179,11 @@ def _pair(answer: object) -> tuple[str, str] | None:
     raise ContractError(f"it gave back {type(answer).__name__}, not a user name and a password")
 
 
-def _check_wheel(extension: Extension, wheel: object, scratch: Path) -> None:
-    """Raises ContractError where it is not a file that the extension was free to make."""
-    reason = None
-    if not isinstance(wheel, Path):
-        reason = f"it gave back {type(wheel).__name__}, not Path"
-    elif wheel.is_symlink() or not wheel.resolve().is_relative_to(scratch.resolve()):
-        reason = "it gave back a path that is a link, or outside the scratch folder"
-    elif not is_wheel_name(wheel.name):
-        reason = f"it gave back `{wheel.name}`, which is not the name of a wheel"
-    if reason is not None:
-        raise _failed(extension, "builder", reason, error=ContractError)
-
-
 def _own_words(error: Exception) -> tuple[str, str]:
     """What an error says that was meant to be read, and its hint; of any other its type alone."""
     return (error.message, error.hint) if isinstance(error, FelloeError) else (type(error).__name__, "")
 
 
-def _failed(
-    extension: Extension, hook: str, reason: str, hint: str = "", *, error: type[PluginError] = PluginError
-) -> PluginError:
+def _failed(extension: Extension, hook: str, reason: str, hint: str = "") -> PluginError:
     hint = hint or f"report it to its authors, or do without it: FELLOE_DISABLE={extension.kind.name}"
-    return error(f"{extension.kind} failed in `{hook}`: {reason}", hint=hint, extension=extension.kind.name, hook=hook)
+    return PluginError(f"{extension.kind} failed in `{hook}`: {reason}", hint=hint, **extension.about, hook=hook)

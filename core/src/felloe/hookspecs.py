@@ -7,8 +7,7 @@ not need, as everywhere with pluggy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from felloe.progress import Event
     from felloe.url import Url
     from felloe.values import (
+        BuildJob,
+        Built,
         CacheKey,
         Claim,
         Context,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
         Entry,
         Fetched,
         Fresh,
-        Interpreter,
-        Json,
         RawMetadata,
         Request,
         Stale,
@@ -47,7 +46,7 @@ API = 1
 GROUP = "felloe.sources"
 EXTENSIONS = "felloe.plugins"
 REQUIRED = ("claims", "address", "find", "cache_key", "check_freshness", "fetch")
-ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "metadata", "build", "credentials", "builder"})
+ASYNCHRONOUS = frozenset({"find", "check_freshness", "fetch", "build", "metadata", "credentials"})
 
 hookspec = pluggy.HookspecMarker("felloe")
 hookimpl = pluggy.HookimplMarker("felloe")
@@ -84,14 +83,12 @@ class SourceSpec:
         """The bytes of `dist`, in `ctx.scratch`."""
 
     @hookspec
-    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None:
-        """A short cut to METADATA without the whole file; None where there is none. Optional."""
+    async def build(self, job: BuildJob, ctx: Context) -> Built:  # type: ignore[empty-body]
+        """The job done by the source's own means, in `ctx.scratch`. Optional: felloe calls the backend itself."""
 
     @hookspec
-    async def build(
-        self, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
-    ) -> Fetched | None:
-        """A wheel of `dist` by the source's own means, in `ctx.scratch`; None where felloe is to build it. Optional."""
+    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None:
+        """A short cut to METADATA without the whole file; None where there is none. Optional."""
 
 
 class ExtensionSpec:
@@ -111,11 +108,9 @@ class ExtensionSpec:
         """Something happened. Synchronous, called for every event, on the thread where it happened."""
 
     @hookspec
-    async def builder(
-        self, dist: Dist, source: Path, interpreter: Interpreter, settings: Mapping[str, Json], scratch: Path
-    ) -> Path | None:
-        """A wheel in `scratch`, built of the project in `source`; None to leave it to the next one, or to felloe.
+    def accepts(self, job: BuildJob) -> bool:  # type: ignore[empty-body]
+        """Whether this builder, chosen by `[tool.felloe.build] builder`, does the job. Synchronous; with `build`."""
 
-        `source` is a copy that may be changed, `interpreter` what the wheel has to fit, `settings` are the config
-        settings of a backend (PEP 517). Not called for editable projects, nor where a build may not be done.
-        """
+    @hookspec
+    async def build(self, job: BuildJob, ctx: Context) -> Built:  # type: ignore[empty-body]
+        """As the hook of a source: the job done, in `ctx.scratch`. Called for what it accepts, and with `accepts`."""

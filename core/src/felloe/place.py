@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import frozen
 
-from felloe.build.plan import Stack
 from felloe.context import ItemContext
 from felloe.record import Record
-from felloe.values import Dist, Fetched, Request
+from felloe.values import Dist, Fetched, Request, Stack
 
 if TYPE_CHECKING:
     from felloe.registry import Instance

@@ -79,6 +79,18 @@ class Instance:
     kind: Kind
     hooks: Hooks = field(repr=False)
 
+    @property
+    def title(self) -> str:
+        return f"source `{self.name}`"
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"source": self.name}
+
+    @property
+    def authors(self) -> str:
+        return " ".join(self.kind.distribution)
+
 
 @frozen(kw_only=True)
 class Registry:

@@ -7,6 +7,7 @@ All are frozen. They are built by keyword, so that a field can be added without 
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BuildGoal",
+    "BuildJob",
+    "Built",
     "CacheKey",
     "Claim",
     "Completed",
@@ -32,7 +36,10 @@ __all__ = [
     "DistKind",
     "Effort",
     "Entry",
+    "Environment",
     "Fetched",
+    "Fingerprint",
+    "Frame",
     "Fresh",
     "Headers",
     "Http",
@@ -44,16 +51,19 @@ __all__ = [
     "Origin",
     "Outcome",
     "Page",
+    "Provide",
     "RawMetadata",
     "Request",
     "Rung",
     "Source",
+    "Stack",
     "Stale",
     "Wheel",
 ]
 
 Json = Any  # a value that the standard library's json writes; a Url is written redacted
 
+BuildGoal = Literal["metadata", "wheel", "editable"]
 DistKind = Literal["sdist", "wheel", "tree"]
 Origin = Literal["user", "dependency", "build"]
 Rung = Literal["override", "sidecar", "range", "pkg-info", "pyproject", "prepare", "wheel"]
@@ -302,6 +312,98 @@ class Outcome:
 
 
 @frozen(kw_only=True)
+class Fingerprint:
+    """What a build depends on besides its source, in three digests of 16 hex digits each."""
+
+    settings: str
+    interpreter: str
+    toolchain: str
+
+    def to_json(self) -> dict[str, Json]:
+        return {"settings": self.settings, "interpreter": self.interpreter, "toolchain": self.toolchain}
+
+    @property
+    def key(self) -> str:
+        """16 hex digits over all three, as paths and locks of the cache have it."""
+        return hashlib.sha256(f"{self.settings}-{self.interpreter}-{self.toolchain}".encode()).hexdigest()[:16]
+
+
+@frozen(kw_only=True)
+class Frame:
+    """One build under way (`build` is its build id), as those that it waits for see it."""
+
+    build: str
+    name: str
+
+
+Stack = tuple[Frame, ...]
+
+
+@frozen(kw_only=True)
+class BuildJob:
+    """One build to be done, for whoever does it: the source itself, a chosen builder, or the core.
+
+    `tree` is the project's folder, unpacked, which may be changed; for the goal `editable` it is the user's own, where
+    a wheel has to lead. The goal `metadata` asks for METADATA alone where that costs less than a wheel.
+    `config_settings` are the backend's (PEP 517), `constraints` and `extra_requires` are PEP 508 texts for its build
+    requirements, `env` is the whole environment of its processes. `fingerprint` says all that the build depends on
+    besides `dist`; `stack` are the builds that wait for it, the longest-waiting first.
+    """
+
+    dist: Dist
+    tree: Path
+    goal: BuildGoal
+    interpreter: Interpreter
+    config_settings: Mapping[str, Json]
+    constraints: tuple[str, ...] = ()
+    extra_requires: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(factory=dict, repr=False)
+    fingerprint: Fingerprint
+    stack: Stack = ()
+
+
+@frozen(kw_only=True)
+class Built:
+    """What a build gave: a wheel, or for the goal `metadata` perhaps METADATA alone (of the rung `prepare`).
+
+    `wheel` is a regular file in scratch, named as PEP 427 has it; where there is one, its METADATA are what counts.
+    `requires` are pins of what it was built with (`name==version`), `provenance` is what else is worth knowing of who
+    built it and how: JSON, without secrets. It is kept with the build.
+    """
+
+    goal: BuildGoal
+    wheel: Path | None = None
+    metadata: RawMetadata | None = None
+    requires: tuple[str, ...] = ()
+    provenance: Mapping[str, Json] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Environment:
+    """A virtual environment (PEP 405) in the folder `path`; `python` runs in it, and `wheels` are installed there."""
+
+    path: Path
+    python: Path
+    wheels: tuple[Wheel, ...] = ()
+
+    @property
+    def scripts(self) -> Path:
+        """The folder of its programs, which belongs first on PATH."""
+        return self.python.parent
+
+
+class Provide(Protocol):
+    """Where builds get their environments from."""
+
+    def __call__(self, requirements: Sequence[str], interpreter: Interpreter, stack: Stack) -> Awaitable[Environment]:
+        """A new environment in scratch with what fulfils `requirements` (PEP 508), and each other's; it may be changed.
+
+        `stack` are the builds that wait for it, the one that asks last. Raises FelloeError.
+        """
+        ...
+
+
+@frozen(kw_only=True)
 class Completed:
     """A program that ended: its exit code (negative: the signal that ended it) and what it printed."""
 
@@ -473,8 +575,6 @@ class Source(Protocol):
 
     async def fetch(self, dist: Dist, ctx: Context) -> Fetched: ...
 
-    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None: ...
+    async def build(self, job: BuildJob, ctx: Context) -> Built: ...
 
-    async def build(
-        self, dist: Dist, interpreter: Interpreter, settings: Mapping[str, Json], ctx: Context
-    ) -> Fetched | None: ...
+    async def metadata(self, dist: Dist, ctx: Context) -> RawMetadata | None: ...

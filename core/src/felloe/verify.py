@@ -14,10 +14,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from felloe.build.failure import Failure
 from felloe.build.plan import id_of_source
 from felloe.build.record import Build
 from felloe.cache import layout as names
-from felloe.cache.contents import normalised
+from felloe.cache.contents import is_build_folder, normalised
 from felloe.cache.folders import Folders
 from felloe.cache.layout import Layout
 from felloe.cache.records import Records
@@ -35,12 +36,11 @@ __all__ = ["Fault", "Verification"]
 COMPARED = ("name", "version", *RESOLVED)
 SEALED_AT = {names.UNPACKED: 3, names.ENVIRONMENTS: 2}  # how deep below the bucket
 DEEPEST = 50  # folders in one another: a key has few parts
-is_build = re.compile(r"[0-9a-f]{32}").fullmatch
-is_log = re.compile(r"[0-9a-f]{32}-[0-9a-z-]+\.log").fullmatch
 is_name = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?").fullmatch
 is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 REMOVE = "remove it: felloe does not use it, and finds out again what it needs"
+REMOVE_FOLDER = "remove its folder: felloe does not use it, and builds again what it needs"
 
 
 @frozen(kw_only=True)
@@ -65,7 +65,7 @@ class Verification:
         self._store = _Watched(layout.root, run)
         self._records = Records(layout, self._store, lambda _: None)
         self._folders = Folders(layout, self._store, lambda _: None)
-        self._told: set[str] = set()  # by sha256: wheels whose fault was told, which many records may name
+        self._told: set[Path] = set()  # wheels that were built, whose fault was told: entries name them as well
 
     def faults(self) -> Iterator[Fault]:
         """What is wrong, as it is found. Others may be at work on the cache: what goes meanwhile is no fault."""
@@ -100,25 +100,40 @@ class Verification:
             yield self._fault(path, "unreadable", f"it cannot be read: {error.strerror}", REMOVE)
             return
         if not is_whole:
-            self._told.add(sha256)
-            hint = "remove it: it is fetched or built again when it is asked for"
+            hint = "remove it: it is fetched again when it is asked for"
             yield self._fault(path, "damaged-archive", "its bytes have another sha256", hint)
 
     def _history(self, path: Path) -> Iterator[Fault]:
-        """The builds of one source, and the logs beside them."""
-        source = path.stem
-        if is_log(path.name) and path == self._layout.build_log(*source.split("-", 1)):
-            return
-        if not is_build(source) or path != self._layout.builds(source):
+        """The record of a build, its wheel, or what was printed."""
+        if not is_build_folder(self._layout, path.parent):
             yield self._foreign(path)
+        elif path.name != names.RECORD:
+            yield from self._beside_record(path)
+        elif (document := self._store.read_document(path)) is None:
+            yield from self._damaged(path, REMOVE_FOLDER)
+        elif "error" in document:
+            yield from self._failure(path, document)
+        else:
+            yield from self._build(path, document, {})
+
+    def _beside_record(self, path: Path) -> Iterator[Fault]:
+        """What the record does not know is not looked at by anybody. Where that is damaged, that alone is told."""
+        record = path.with_name(names.RECORD)
+        document = self._store.read_document(record)
+        is_known = path.name in (names.LOG, document.get("wheel")) if document else _is(stat.S_ISREG, record)
+        if not is_known:
+            yield self._foreign(path)
+
+    def _failure(self, path: Path, document: Mapping[str, Json]) -> Iterator[Fault]:
+        self.counts["builds"] += 1
+        try:
+            failure = Failure.from_json(document)
+            folder = self._layout.build(failure.build, failure.fingerprint.key, failure.goal)
+        except ValueError as error:
+            yield self._fault(path, "unreadable-build", f"{error}", REMOVE_FOLDER)
             return
-        document = self._store.read_document(path)
-        if document is None:
-            yield from self._damaged(path)
-            return
-        builds = document.get("builds")
-        for build in builds if isinstance(builds, list) else [builds]:
-            yield from self._build(path, build, {}, source)
+        if path.parent != folder:
+            yield self._fault(path, "wrong-source", "it has the record of another build", REMOVE_FOLDER)
 
     def _entry(self, path: Path) -> Iterator[Fault]:
         if path.suffix != ".json":
@@ -130,7 +145,7 @@ class Verification:
             yield from self._damaged(path)
             return
         for build in record.builds:
-            yield from self._build(path, build, record.data, str(build.get("build")))
+            yield from self._build(path, build, record.data)
 
     def _document(self, path: Path) -> Iterator[Fault]:
         self.counts["documents"] += 1
@@ -156,38 +171,40 @@ class Verification:
 
     # -- the record of a build, and its wheel
 
-    def _build(self, path: Path, document: Json, data: Mapping[str, Metadata], source: str) -> Iterator[Fault]:
+    def _build(self, path: Path, document: Json, data: Mapping[str, Metadata]) -> Iterator[Fault]:
+        """One of `builds-v0`, or the same as an entry tells of it."""
+        is_entry = path.name != names.RECORD
         try:
             build = Build.from_json(document, data)
-        except ValueError as error:
-            yield self._fault(path, "unreadable-build", f"{error}", REMOVE)
+            folder = self._layout.build(build.build, build.fingerprint.key, build.goal)
+            is_of_another_source = build.source and id_of_source(build.source) != build.build
+        except (ValueError, TypeError) as error:
+            yield self._fault(path, "unreadable-build", f"{error}", REMOVE if is_entry else REMOVE_FOLDER)
             return
         self.counts["builds"] += 1
-        if build.build != source or (build.source and id_of_source(build.source) != source):
+        if is_of_another_source:
             yield self._fault(path, "wrong-source", "it has the record of a build of another source", _clean(build))
-        elif build.wheel is not None and build.sha256 not in self._told:
-            yield from self._wheel(path, build, build.wheel, build.sha256 or "")
+        elif not is_entry and path.parent != folder:
+            yield self._fault(path, "wrong-source", "it has the record of another build", _clean(build))
+        elif build.wheel is not None and not (is_entry and self._is_replaced(build, folder)):
+            yield from self._wheel(path, build, folder / build.wheel)
 
-    def _wheel(self, path: Path, build: Build, filename: str, sha256: str) -> Iterator[Fault]:
-        what = f"the wheel `{shown(filename)}` that it records"
-        found = self._archive_of(sha256, filename)
-        if found is None:
-            self._told.add(sha256)
+    def _is_replaced(self, build: Build, folder: Path) -> bool:
+        """Whether the same was built again since: an entry that tells of the old wheel finds the new one there."""
+        now = self._store.read_document(folder / names.RECORD) or {}
+        return now.get("sha256", build.sha256) != build.sha256
+
+    def _wheel(self, path: Path, build: Build, wheel: Path) -> Iterator[Fault]:
+        if wheel in self._told:
+            return
+        what = f"the wheel `{shown(wheel.name)}` that it records"
+        if leads_outside(self._layout.root, wheel) or not _is(stat.S_ISREG, wheel):
+            self._told.add(wheel)
             hint = "nothing need be done: it is built again when it is asked for"
             yield self._fault(path, "wheel-gone", f"{what} is gone", hint)
-        elif build.size not in {None, found.stat().st_size}:
-            self._told.add(sha256)
-            yield self._fault(path, "wheel-differs", f"{what} has another size", _clean(build))
-        elif why := _difference(found, filename, build.metadata):
+        elif why := _wrong_bytes(wheel, build) or _difference(wheel, wheel.name, build.metadata):
+            self._told.add(wheel)
             yield self._fault(path, "wheel-differs", f"{what} {why}", _clean(build))
-
-    def _archive_of(self, sha256: str, filename: str) -> Path | None:
-        """The same bytes under another name will do. A record may say anything: it is no path."""
-        path = self._layout.archive(sha256, filename)
-        if not is_sha256(sha256) or leads_outside(self._layout.root, path):
-            return None
-        found = [each for each in (path, *_children(path.parent)) if _is(stat.S_ISREG, each)]
-        return found[0] if found else None
 
     # -- going through folders
 
@@ -210,9 +227,9 @@ class Verification:
 
     # -- what is said
 
-    def _damaged(self, path: Path) -> Iterator[Fault]:
+    def _damaged(self, path: Path, hint: str = REMOVE) -> Iterator[Fault]:
         if reason := self._store.reasons.pop(path, None):
-            yield self._fault(path, "damaged", reason, REMOVE)
+            yield self._fault(path, "damaged", reason, hint)
 
     def _foreign(self, path: Path) -> Fault:
         return self._fault(path, "foreign", "it is nothing that felloe puts there", "remove it: felloe does not use it")
@@ -231,6 +248,16 @@ class _Watched(Store):
 
     def damaged(self, path: Path, reason: str) -> None:
         self.reasons[path] = reason
+
+
+def _wrong_bytes(wheel: Path, build: Build) -> str:
+    """What tells that they are not those that were built; "" where they are."""
+    try:
+        if build.size not in {None, wheel.stat().st_size}:
+            return "has another size"
+        return "" if digests_of_file(wheel)["sha256"] == build.sha256 else "has another sha256"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def _difference(wheel: Path, filename: str, recorded: Metadata) -> str:
@@ -264,5 +291,5 @@ def _is(kind: Callable[[int], bool], path: Path) -> bool:
     """Without following a link."""
     try:
         return kind(path.lstat().st_mode)
-    except OSError:
+    except (OSError, ValueError):  # a name may be no path
         return False

@@ -33,7 +33,7 @@ from felloe.values import Json
 if TYPE_CHECKING:
     from anyio.abc import Process
 
-__all__ = ["Backend", "BackendProcess", "running_backend"]
+__all__ = ["Backend", "BackendProcess", "end_processes", "marked_environ", "running_backend"]
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -373,8 +373,7 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
     import anyio
 
     mark = os.urandom(16).hex()
-    # In a build of another felloe, what is started here belongs to that build as well.
-    environ = {**process.environ, BUILD: f"{process.environ.get(BUILD, '')} {mark}".strip()}
+    environ = marked_environ(process.environ, mark)
     with writing(process.log.parent):
         file = ours.enter_context(process.log.open("ab", buffering=0))
     with ExitStack() as theirs:
@@ -398,6 +397,23 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
     for end in (requests, answers, output):
         os.set_blocking(end.fileno(), False)
     return _Worker(started, mark.encode(), requests, answers, log)
+
+
+def marked_environ(environ: Mapping[str, str], mark: str) -> dict[str, str]:
+    """The environment by which the processes of a build are known, besides the marks that it has.
+
+    In a build of another felloe, what is started here belongs to that build as well.
+    """
+    return {**environ, BUILD: f"{environ.get(BUILD, '')} {mark}".strip()}
+
+
+async def end_processes(marked: str) -> None:
+    """Kills those of a build that were left with this mark, where the system tells (Linux)."""
+    await work()
+    import anyio
+
+    with anyio.move_on_after(SWEEP_SECONDS):
+        await _sweep(os.fsencode(marked))
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[FileIO, FileIO]:

@@ -1,15 +1,16 @@
 """One build, step by step: unpack, requirements, environment, backend, what it made.
 
-Nobody holds a token or a lock while requirements are resolved or installed: these may have to be built themselves. A
-token is held while a backend's process runs, inside it the lock of the build, and inside that nothing is waited for.
+Nobody holds a lock or a token while requirements are resolved or installed: these may have to be built themselves. The
+lock of the build is taken when its environment is complete, and inside it nothing is waited for but a token, which is
+held while a backend's process runs.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,79 +18,73 @@ from weakref import WeakValueDictionary
 
 from attrs import evolve, frozen
 
-from felloe.build.backend import Backend, BackendProcess, running_backend
+from felloe.build.backend import Backend, BackendProcess, end_processes, marked_environ, running_backend
 from felloe.build.failure import Failure, failure_of, naming_log
 from felloe.build.fingerprint import serves
 from felloe.build.history import History
 from felloe.build.plan import (
-    BuildJob,
+    BuildOrder,
     BuildSystem,
-    Goal,
     process_environ,
     project_folder,
     read_build_system,
     waiting_builds,
 )
-from felloe.build.product import own_copy, read_prepared, read_wheel
+from felloe.build.product import moved_wheel, read_given, read_prepared, read_wheel
 from felloe.build.provenance import version_of_backend
 from felloe.build.record import Build
 from felloe.build.variables import naming_left_out
-from felloe.cache.archives import Archives, digests_of
-from felloe.cache.layout import digest
-from felloe.cache.root import writing
+from felloe.cache.archives import digests_of
+from felloe.cache.layout import Layout
+from felloe.cache.removal import remove_tree
+from felloe.cache.root import make_way, writing
 from felloe.cache.run import Run
 from felloe.config import Building
-from felloe.errors import ArchiveError, BuildError, BuildNeededError, FelloeError
-from felloe.installation.environments import Environment, Environments
+from felloe.errors import BuildCycleError, BuildError, BuildNeededError, CacheError, FelloeError
+from felloe.installation.environments import Environments
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
 from felloe.resolution.remembered import Resolutions
 from felloe.stepping import work
-from felloe.values import Dist, Interpreter, Json, Metadata, Wheel
+from felloe.values import BuildGoal, BuildJob, Built, Environment, Metadata, Provide, Wheel
 
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["Builder", "Other", "Supply", "Workshop"]
+__all__ = ["Builder", "Elsewhere", "Workshop"]
 
 OLDEST_PYTHON = (3, 8)
 
 
-class Supply(Protocol):
-    """Where build requirements come from."""
+class Elsewhere(Protocol):
+    """Who builds in the core's place, a source or a builder that the user chose; `str` names it."""
 
-    def __call__(self, requirements: Sequence[str]) -> Awaitable[Sequence[Wheel]]:
-        """Wheels that fulfil the requirements and each other's. Raises FelloeError."""
+    def accepts(self, job: BuildJob) -> bool:
+        """Whether the job is for it. Raises FelloeError."""
         ...
 
-
-class Other(Protocol):
-    """Another way to build, which `str` names."""
-
-    async def build(
-        self, dist: Dist, source: Path, interpreter: Interpreter, settings: Mapping[str, Json], scratch: Path
-    ) -> Path | None:
-        """See `felloe.hookspecs.ExtensionSpec.builder`. Raises FelloeError."""
+    async def build(self, job: BuildJob) -> Built:
+        """What it made, checked against the contract. Raises FelloeError."""
         ...
 
 
 @frozen(kw_only=True)
 class _Site:
-    """Where one build takes place: a scratch folder, in it the project's folder and the log."""
+    """Where one build takes place: a scratch folder, in which `top` has the project's folder `source`."""
 
-    job: BuildJob
+    order: BuildOrder
     folder: Path
+    top: Path
     source: Path
-    system: BuildSystem
-
-    @property
-    def requires(self) -> Sequence[str]:
-        """What is installed before the backend is asked."""
-        return (*self.system.requires, *self.job.extra_requires)
 
     @property
     def log(self) -> Path:
         return self.folder / "log"
+
+    @property
+    def is_of_the_user(self) -> bool:
+        """Whether it is built where it lies (PEP 660)."""
+        return self.top == self.order.editable_root
 
     def new_folder(self, name: str) -> Path:
         folder = self.folder / name
@@ -98,29 +93,17 @@ class _Site:
 
 
 @frozen(kw_only=True)
-class _Equipped:
-    """An environment, and the wheels in it."""
-
-    environment: Environment
-    wheels: Sequence[Wheel] = ()
-
-
-@frozen(kw_only=True)
 class Workshop:
-    """What all builds of a Database share. `sources` are names and addresses, in the order of asking.
+    """What all builds of a Database share. `sources` are names and addresses, in the order of asking."""
 
-    `others` are asked before a backend is.
-    """
-
+    layout: Layout
     run: Run
-    archives: Archives
     history: History
     environments: Environments
     resolutions: Resolutions
     sources: Sequence[tuple[str, str]]
     report: Callable[[Event], None]
     clock: Callable[[], float]
-    others: Sequence[Other] = ()
 
 
 class Builder:
@@ -133,262 +116,287 @@ class Builder:
         self._queues: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: list[Failure] = []  # of this run
 
-    async def build(self, job: BuildJob, supply: Supply) -> Build:
-        """What the build gave; it is in `builds-v0` then, and its wheel among the archives.
+    async def build(self, order: BuildOrder, provide: Provide, elsewhere: Elsewhere | None = None) -> Build:
+        """What the build gave, and its wheel, are in `builds-v0` then.
 
-        Raises BuildError, and what `supply` raises.
+        It is done by `elsewhere`, where that accepts it, else by the project's backend. Raises BuildError, and what
+        `provide` and `elsewhere` raise.
         """
         await work()
-        if (built := await self._built_by_other(job)) is not None:
-            return built
-        _refuse_old_python(job)
-        _refuse_cycle(job)
-        with self._site_folder() as folder:
-            site = await self._unpacked(job, folder)
-            await self._refuse_what_failed(site, supply)
-            besides: Sequence[str] = ()
-            for is_last in (False, True):
-                equipped = await self._equipped(site, (*site.requires, *besides), supply)
-                try:
-                    done, wanted = await self._attempt(site, equipped, is_last=is_last)
-                except BuildError as error:
-                    await self._remember_failure(job, equipped, besides, error)
-                    raise
-                if done is not None:
-                    return done
-                besides = wanted
+        _refuse_cycle(order)
+        self._refuse_what_failed(order)
+        with self._folder() as folder:
+            site = await self._unpacked(order, folder)
+            if elsewhere is not None and elsewhere.accepts(self._job(site)):
+                return await self._built_elsewhere(site, elsewhere)
+            _refuse_old_python(order)
+            return await self._built_by_backend(site, provide)
+
+    # -- by somebody else
+
+    async def _built_elsewhere(self, site: _Site, elsewhere: Elsewhere) -> Build:
+        order = site.order
+        async with self._alone(order):
+            if (known := await self._done_meanwhile(order)) is not None:
+                return known
+            self._tell(f"{order.what}: {elsewhere} builds it")
+            began = time.monotonic()
+            built = await elsewhere.build(self._job(site))
+            try:
+                return await self._given(site, built, time.monotonic() - began)
+            except BuildError as error:
+                hint = f"{elsewhere} gave it as built elsewhere: report it to its authors"
+                raise BuildError(error.message, hint=hint, code=error.code) from error
+
+    async def _given(self, site: _Site, built: Built, seconds: float) -> Build:
+        """What somebody else made, checked and kept as one of ours."""
+        with self._folder(is_kept=not self._is_kept) as into:
+            if built.wheel is not None:
+                build = await self._with_wheel(site.order, built.wheel, into)
+            else:
+                raw = b"" if built.metadata is None else built.metadata.bytes
+                build = _build(site.order, "metadata", read_given(raw, site.order))
+            build = evolve(build, requires=built.requires, provenance=built.provenance, seconds=round(seconds, 3))
+            return self._add(build, into)
+
+    def _job(self, site: _Site) -> BuildJob:
+        return site.order.job(site.source, self._environ(site, scripts=None))
+
+    # -- by the project's backend
+
+    async def _built_by_backend(self, site: _Site, provide: Provide) -> Build:
+        order, system = site.order, read_build_system(site.source, site.order.what)
+        besides: Sequence[str] = ()
+        for is_last in (False, True):
+            required = (*system.requires, *order.extra_requires, *besides)
+            async with self._equipped(order, required, provide) as environment:
+                done, besides = await self._attempt(site, system, environment, is_last=is_last)
+            if done is not None:
+                return done
         raise AssertionError("the last attempt asks for nothing more")
 
-    async def take(self, job: BuildJob, wheel: Path, giver: str = "") -> Build:
-        """A wheel (in scratch) that somebody else built; as checked, kept and remembered as one of ours.
-
-        `giver` is whom errors name, by default the source. Raises BuildError.
-        """
-        await work()
-        with self._site_folder() as folder:
-            async with self.workshop.history.building(job.build):
-                try:
-                    build = evolve(await self._taken(job, wheel, folder), built=self._now())
-                except BuildError as error:
-                    giver = giver or f"source `{job.dist.source}`"
-                    hint = f"{giver} gave it as built elsewhere: report it to its authors"
-                    raise BuildError(error.message, hint=hint, code=error.code) from error
-                self.workshop.history.add(build)
-                return build
-
-    def builds(self, build: str) -> list[Build]:
-        """Those that were done of one build id, newest first."""
-        return self.workshop.history.builds(build)
-
-    async def is_whole(self, build: Build) -> bool:
-        """Whether the wheel of a build, if it made one, is in the cache with the bytes that it made."""
-        if build.wheel is None or build.sha256 is None:
-            return True
-        return await self.workshop.archives.verified(build.sha256, build.wheel) is not None
-
-    # -- the steps
-
-    async def _built_by_other(self, job: BuildJob) -> Build | None:
-        """What an extension made of a copy of the project that is its own; None where none of them will."""
-        if not job.may_build or job.dist.editable:
-            return None
-        for other in self.workshop.others:
-            with self._site_folder() as folder:
-                async with self._token():
-                    source, scratch = await self._copied(job, folder), folder / "wheel"
-                    scratch.mkdir()
-                    wheel = await other.build(job.dist, source, job.interpreter, job.settings, scratch)
-                if wheel is not None:
-                    self._tell(f"{job.what}: {other} has built a wheel")
-                    return await self.take(job, wheel, str(other))
-        return None
-
-    async def _copied(self, job: BuildJob, folder: Path) -> Path:
-        """The folder of the project, in a copy of what is to be built."""
+    async def _unpacked(self, order: BuildOrder, folder: Path) -> _Site:
+        """In a place of its own; a tree in scratch is one already."""
         from anyio.to_thread import run_sync
 
-        from felloe.installation.files import copy_tree
         from felloe.net.archive import unpack
 
-        into = folder / "source"
-        into.mkdir()
-        if job.dist.kind == "tree":
-            await run_sync(copy_tree, job.archive, into)
-            return project_folder(into, job.dist, job.what)
-        return project_folder(await run_sync(unpack, job.archive, job.dist.filename, into), job.dist, job.what)
-
-    async def _unpacked(self, job: BuildJob, folder: Path) -> _Site:
-        if job.dist.kind == "tree":
-            top = job.editable_root if job.editable_root and job.goal == "wheel" else job.archive
-            source = project_folder(top, job.dist, job.what)
+        if order.dist.kind == "tree":
+            top = order.editable_root if order.editable_root and order.goal == "editable" else order.archive
+            source = project_folder(top, order.dist, order.what)
         else:
-            source = await self._copied(job, folder)
-        return _Site(job=job, folder=folder, source=source, system=read_build_system(source, job.what))
+            top = folder / "source"
+            top.mkdir()
+            source = await run_sync(unpack, order.archive, order.dist.filename, top)
+            source = project_folder(source, order.dist, order.what)
+        return _Site(order=order, folder=folder, top=top, source=source)
 
-    async def _refuse_what_failed(self, site: _Site, supply: Supply) -> None:
-        """Raises BuildError where the same build failed before, in an environment with the same in it.
-
-        What it requires is looked up for that, as another release of it may do better; no backend runs.
-        """
-        job = site.job
-        if self._building.no_build_isolation or self._building.retry_failed:
-            return
-        for failure in (*self._failures, *self.workshop.history.failures(job.build)):
-            if failure.is_of(job):
-                wheels = await supply((*site.requires, *failure.besides))
-                if _digests(wheels) == failure.requirements:
-                    log = self.workshop.history.log(job.build, failure.log)
-                    raise failure.error(job, log, self.workshop.clock())
-
-    async def _remember_failure(
-        self, job: BuildJob, equipped: _Equipped, besides: Sequence[str], error: BuildError
-    ) -> None:
-        failure = failure_of(
-            error,
-            job,
-            requirements=_digests(equipped.wheels),
-            besides=tuple(besides),
-            failed=self._now(),
-            log=_log_key(job),
-        )
-        if failure.cause == "accident" or self._building.no_build_isolation:
-            return
-        self._failures = [each for each in self._failures if not each.is_of(job)] + [failure]
-        if failure.cause == "project":
-            async with self.workshop.history.building(job.build):
-                self.workshop.history.add_failure(failure)
-
-    async def _equipped(self, site: _Site, requirements: Sequence[str], supply: Supply) -> _Equipped:
-        interpreter = site.job.interpreter
+    @asynccontextmanager
+    async def _equipped(
+        self, order: BuildOrder, requirements: Sequence[str], provide: Provide
+    ) -> AsyncIterator[Environment]:
+        """An environment for one attempt."""
         if self._building.no_build_isolation:
-            here = interpreter.path
-            return _Equipped(environment=Environment(root=here.parent.parent, python=here, scripts=here.parent))
-        wheels = await supply(requirements)
-        number = sum(1 for _ in site.folder.glob("environment-*"))
-        into = site.new_folder(f"environment-{number}")
+            here = order.interpreter.path
+            yield Environment(path=here.parent.parent, python=here)
+            return
+        environment = await provide(requirements, order.interpreter, (*order.stack, order.frame))
         try:
-            environment = await self.workshop.environments.make(interpreter, wheels, into)
-        except (ArchiveError, BuildError) as error:
-            message = f"what {site.job.what} requires cannot be installed: {error.message}"
-            raise BuildError(message, hint=error.hint, code=error.code, **error.payload) from error
-        return _Equipped(environment=environment, wheels=wheels)
+            yield environment
+        finally:
+            self.workshop.run.remove(environment.path)
 
-    async def _attempt(self, site: _Site, equipped: _Equipped, *, is_last: bool) -> tuple[Build | None, Sequence[str]]:
-        """The build; or None, and what the backend wants besides.
-
-        What it made is looked at when its process has ended, and can no longer change it.
-        """
-        job = site.job
-        async with self._alone(job):
-            if (known := await self._done_meanwhile(job)) is not None:
+    async def _attempt(
+        self, site: _Site, system: BuildSystem, environment: Environment, *, is_last: bool
+    ) -> tuple[Build | None, Sequence[str]]:
+        """The build; or None, and what the backend wants besides."""
+        order = site.order
+        async with self._alone(order):
+            if (known := await self._done_meanwhile(order)) is not None:
                 return known, ()
-            async with self._logging(site), running_backend(self._process(site, equipped)) as backend:
-                extra = () if is_last else await self._wanted_besides(job, equipped, backend)
-                if extra:
-                    return None, extra
-                began = time.monotonic()
-                product = await self._product(site, backend)
-                seconds = time.monotonic() - began
-            return await self._recorded(site, equipped, product, seconds), ()
+            self._refuse_what_failed(order)  # of another process, or task, that held the lock before us
+            async with self._workplace(site) as place:
+                try:
+                    return await self._worked(place, system, environment, is_last=is_last)
+                except BuildError as error:
+                    raise self._remembered(place, environment, error) from error.__cause__
 
-    async def _wanted_besides(self, job: BuildJob, equipped: _Equipped, backend: Backend) -> Sequence[str]:
+    async def _worked(
+        self, site: _Site, system: BuildSystem, environment: Environment, *, is_last: bool
+    ) -> tuple[Build | None, Sequence[str]]:
+        """As `_attempt`. What was made is looked at when the process has ended, and can no longer change it."""
+        order = site.order
+        async with running_backend(self._process(site, system, environment)) as backend:
+            extra = () if is_last else await self._wanted_besides(order, environment, backend)
+            if extra:
+                return None, extra
+            began = time.monotonic()
+            made = await self._made(site, backend)
+            seconds = time.monotonic() - began
+        return await self._recorded(site, system, environment, made, seconds), ()
+
+    async def _wanted_besides(self, order: BuildOrder, environment: Environment, backend: Backend) -> Sequence[str]:
         """What the backend requires; nothing where the environment has it."""
-        requirements = await backend.requires_for_build(job.settings)
-        if self._building.no_build_isolation or _are_met(requirements, equipped.wheels, job):
+        requirements = await backend.requires_for_build(order.config_settings)
+        if self._building.no_build_isolation or _are_met(requirements, environment.wheels, order):
             return ()
         return requirements
 
-    async def _product(self, site: _Site, backend: Backend) -> Path:
+    async def _made(self, site: _Site, backend: Backend) -> Path:
         """A `.dist-info` folder where that is enough and the backend can make it, else a wheel."""
-        job = site.job
-        if job.goal == "prepare":
-            self._tell(f"{job.what}: its backend prepares metadata")
-            info = await backend.prepare_metadata(job.settings, site.new_folder("metadata"))
+        order = site.order
+        if order.goal == "metadata":
+            self._tell(f"{order.what}: its backend prepares metadata")
+            info = await backend.prepare_metadata(order.config_settings, site.new_folder("metadata"))
             if info is not None:
                 return info
-        if not job.may_build:
+        if not order.may_build:
             raise BuildNeededError(
-                f"the backend of {job.what} cannot prepare metadata without building a wheel",
+                f"the backend of {order.what} cannot prepare metadata without building a wheel",
                 hint="allow the effort `build`",
                 code="effort-exceeded",
             )
-        self._tell(f"{job.what}: its backend builds a wheel")
-        return await backend.build_wheel(job.settings, site.new_folder("wheel"), None)
+        self._tell(f"{order.what}: its backend builds a wheel")
+        return await backend.build_wheel(order.config_settings, site.new_folder("wheel"), None)
 
-    async def _recorded(self, site: _Site, equipped: _Equipped, product: Path, seconds: float) -> Build:
+    # -- what came of it
+
+    async def _recorded(
+        self, site: _Site, system: BuildSystem, environment: Environment, made: Path, seconds: float
+    ) -> Build:
         """The build, checked, in `builds-v0`."""
         from anyio.to_thread import run_sync
 
-        job = site.job
-        if not product.name.endswith(".whl"):
-            build = _build(job, "prepare", read_prepared(product, job))
-        elif job.dist.editable and job.goal == "prepare":  # the wheel leads to the copy, which is about to go
-            build = _build(job, "prepare", read_wheel(product, job))
-        else:
-            build = await self._taken(job, product, site.folder)
-        build = evolve(
-            build,
-            backend=site.system.backend,
-            backend_version=await run_sync(version_of_backend, site.system, equipped.wheels),
-            requirements=_digests(equipped.wheels),
-            built=self._now(),
-            seconds=round(seconds, 3),
-            log=_log_key(job),
-        )
-        if not self._building.no_build_isolation:
-            self.workshop.history.add(build)
-        return build
+        order = site.order
+        with self._folder(is_kept=not self._is_kept) as into:
+            if not made.name.endswith(".whl"):
+                build = _build(order, "metadata", read_prepared(made, order))
+            elif order.dist.editable and order.goal == "metadata":  # it leads to the copy, which is about to go
+                build = _build(order, "metadata", read_wheel(made, order))
+            else:
+                build = await self._with_wheel(order, made, into)
+            build = evolve(
+                build,
+                backend=system.backend,
+                backend_version=await run_sync(version_of_backend, system, environment.wheels),
+                requires=_pins(environment.wheels),
+                hashes={wheel.filename: wheel.sha256 for wheel in environment.wheels},
+                seconds=round(seconds, 3),
+            )
+            self._keep_log(site, into)
+            return self._add(build, into)
 
-    async def _taken(self, job: BuildJob, wheel: Path, folder: Path) -> Build:
-        """The wheel that a backend made: checked, hashed, put among the archives."""
+    async def _with_wheel(self, order: BuildOrder, wheel: Path, into: Path) -> Build:
+        """The wheel that was made: checked, hashed, moved to `into`."""
         from anyio.to_thread import run_sync
 
-        wheel = await run_sync(own_copy, wheel, folder, job)
-        metadata = await run_sync(read_wheel, wheel, job)
-        size = wheel.stat().st_size
-        sha256 = (await digests_of(wheel))["sha256"]
-        self.workshop.archives.put(wheel, sha256, wheel.name)
-        return evolve(_build(job, "wheel", metadata), wheel=wheel.name, sha256=sha256, size=size)
+        wheel = await run_sync(moved_wheel, wheel, into, order)
+        metadata = await run_sync(read_wheel, wheel, order)
+        sha256, size = (await digests_of(wheel))["sha256"], wheel.stat().st_size
+        goal: BuildGoal = "editable" if order.goal == "editable" else "wheel"
+        return evolve(_build(order, goal, metadata), wheel=wheel.name, sha256=sha256, size=size)
 
-    async def _done_meanwhile(self, job: BuildJob) -> Build | None:
+    def _add(self, build: Build, folder: Path) -> Build:
+        return self.workshop.history.add(evolve(build, built=self._now()), folder, is_kept=self._is_kept)
+
+    def _remembered(self, site: _Site, environment: Environment, error: BuildError) -> BuildError:
+        """The error with its log, which is kept. What it tells is remembered as its cause has it.
+
+        It names what its backend did not get.
+        """
+        failure = failure_of(error, site.order, requires=_pins(environment.wheels), failed=self._now())
+        if self._is_kept and failure.cause != "accident":
+            self._failures = [each for each in self._failures if not self._is_same(each, site.order)] + [failure]
+        with suppress(CacheError), self._folder() as into:  # a full disk, which is likely to be the error itself
+            self._keep_log(site, into)
+            self.workshop.history.add_failure(failure, into)
+        return naming_left_out(naming_log(error, self.workshop.history.log(site.order)), site.order.left_out)
+
+    def _refuse_what_failed(self, order: BuildOrder) -> None:
+        """Raises BuildError where the same build failed before, and it would be so again."""
+        if not self._is_kept or self._building.retry_failed:
+            return
+        kept = self.workshop.history.failure(order)
+        known = [*self._failures, *([kept] if kept and kept.cause == "project" else [])]
+        if (failure := next((each for each in known if self._is_same(each, order)), None)) is not None:
+            raise failure.error(order, self.workshop.history.log(order), self.workshop.clock())
+
+    def _is_same(self, failure: Failure, order: BuildOrder) -> bool:
+        return failure.is_of(order, self.workshop.clock())
+
+    async def _done_meanwhile(self, order: BuildOrder) -> Build | None:
         """By another process or task that held the lock before us."""
-        if self._building.no_build_isolation:
+        if not self._is_kept:
             return None
-        for build in self.builds(job.build):
-            needs_wheel = job.goal == "wheel"
-            is_served = serves(build, job.fingerprint, job.interpreter, needs_wheel=needs_wheel, is_static=False)
-            if is_served and (not needs_wheel or await self.is_whole(build)):
+        for build in self.workshop.history.builds(order.build):
+            needs_wheel = order.goal != "metadata"
+            is_served = serves(build, order.fingerprint, order.interpreter, needs_wheel=needs_wheel, is_static=False)
+            if is_served and (not needs_wheel or await self.workshop.history.wheel(build) is not None):
                 return build
         return None
 
     # -- what they work with
 
-    def _process(self, site: _Site, equipped: _Equipped) -> BackendProcess:
-        temporary, home = site.folder / "tmp", site.folder / "home"
-        for folder in (temporary, home):
-            folder.mkdir(exist_ok=True)
-        waiting = [frame.build for frame in (*site.job.stack, site.job.frame)]
-        scripts = equipped.environment.scripts
-        environ = process_environ(site.job.env, scripts=scripts, temporary=temporary, home=home, waiting=waiting)
+    @property
+    def _is_kept(self) -> bool:
+        """Without isolation, what is installed takes part in a build, and nobody knows when it changes."""
+        return not self._building.no_build_isolation
+
+    def _process(self, site: _Site, system: BuildSystem, environment: Environment) -> BackendProcess:
         return BackendProcess(
-            python=equipped.environment.python,
+            python=environment.python,
             source=site.source,
-            backend=site.system.backend,
-            backend_path=site.system.backend_path,
-            environ=environ,
+            backend=system.backend,
+            backend_path=system.backend_path,
+            environ=self._environ(site, scripts=environment.scripts),
             log=site.log,
             timeout=self._building.build_timeout,
-            what=site.job.what,
-            editable=site.job.dist.editable,
+            what=site.order.what,
+            editable=site.order.dist.editable,
         )
 
+    def _environ(self, site: _Site, scripts: Path | None) -> dict[str, str]:
+        folders = {"temporary": site.folder / "tmp", "home": site.folder / "home"}
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
+        waiting = [frame.build for frame in (*site.order.stack, site.order.frame)]
+        environ = process_environ(site.order.env, **folders, scripts=scripts, waiting=waiting)
+        return marked_environ(environ, str(site.folder))
+
     @asynccontextmanager
-    async def _alone(self, job: BuildJob) -> AsyncIterator[None]:
-        """While no other backend runs for these bytes, here or in another process. Who waits here holds no token."""
+    async def _workplace(self, site: _Site) -> AsyncIterator[_Site]:
+        """The site at a path that is the same for every build of this job: what is built there repeats to the byte.
+
+        Made anew, inside the lock of the build. The project is moved there and back, if it is not the user's own.
+        """
+        layout, order = self.workshop.layout, site.order
+        place = layout.workplace(order.build, order.fingerprint.key)
+        await end_processes(marked=str(place))  # a felloe that was killed could not end its backend
+        with writing(layout.root):
+            with suppress(FileNotFoundError):
+                remove_tree(place)
+            make_way(layout.root, place / "any")
+        there = evolve(site, folder=place)
+        try:
+            if not site.is_of_the_user:
+                top = place / "source"
+                with writing(layout.root):
+                    site.top.rename(top)
+                there = evolve(there, top=top, source=top / site.source.relative_to(site.top))
+            yield there
+        finally:
+            with suppress(OSError):
+                if there.top != site.top:
+                    there.top.rename(site.top)
+            self.workshop.run.remove(place)
+
+    @asynccontextmanager
+    async def _alone(self, order: BuildOrder) -> AsyncIterator[None]:
+        """While no other backend works at this job, here or in another process. Who waits for that holds no token."""
         from anyio import Lock
 
-        queue = self._queues.setdefault(job.build, Lock())
-        async with queue, self._token(), self.workshop.history.building(job.build):
+        queue = self._queues.setdefault(f"{order.build}-{order.fingerprint.key}", Lock())
+        async with queue, self.workshop.history.building(order), self._token():
             yield
 
     def _token(self) -> anyio.CapacityLimiter:
@@ -399,28 +407,19 @@ class Builder:
         return self._tokens
 
     @contextmanager
-    def _site_folder(self) -> Iterator[Path]:
+    def _folder(self, *, is_kept: bool = False) -> Iterator[Path]:
+        """One in scratch; one that `is_kept` stays there as long as the run lasts."""
         folder = self.workshop.run.folder()
         try:
             with writing(folder):
                 yield folder
         finally:
-            self.workshop.run.remove(folder)
+            if not is_kept:
+                self.workshop.run.remove(folder)
 
-    @asynccontextmanager
-    async def _logging(self, site: _Site) -> AsyncIterator[None]:
-        """What the backend printed stays in the cache; an error tells its end and names it, and what it did not get."""
-        try:
-            yield
-        except BuildError as error:
-            raise naming_left_out(naming_log(error, self._keep_log(site)), site.job.left_out) from error
-        self._keep_log(site)
-
-    def _keep_log(self, site: _Site) -> Path | None:
-        if not site.log.is_file():
-            return None
-        job = site.job
-        return self.workshop.history.keep_log(site.log, job.build, _log_key(job), job.project)
+    def _keep_log(self, site: _Site, folder: Path) -> None:
+        if site.log.is_file():
+            self.workshop.history.keep_log(site.log, folder)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self.workshop.clock(), UTC).isoformat().replace("+00:00", "Z")
@@ -429,49 +428,48 @@ class Builder:
         self.workshop.report(Event(code="build", message=message))
 
 
-def _build(job: BuildJob, goal: Goal, metadata: Metadata) -> Build:
+def _build(order: BuildOrder, goal: BuildGoal, metadata: Metadata) -> Build:
     return Build(
-        build=job.build,
-        source=job.source,
-        fingerprint=job.fingerprint,
+        build=order.build,
+        source=order.source,
+        project=order.project,
+        fingerprint=order.fingerprint,
         goal=goal,
-        rung=goal,
+        rung="prepare" if goal == "metadata" else "wheel",
         metadata=metadata,
-        inputs=job.inputs,
+        inputs=order.inputs,
     )
 
 
-def _refuse_old_python(job: BuildJob) -> None:
+def _refuse_old_python(order: BuildOrder) -> None:
     """Raises BuildError where `worker.py` does not run on it."""
-    major, minor, *_ = job.interpreter.version.split(".")
+    major, minor, *_ = order.interpreter.version.split(".")
     if (int(major), int(minor)) < OLDEST_PYTHON:
         raise BuildError(
-            f"{job.what} cannot be built for Python {job.interpreter.version}: builds need 3.8 or newer",
+            f"{order.what} cannot be built for Python {order.interpreter.version}: builds need 3.8 or newer",
             hint="choose a version that has a wheel for it, or another Python",
             code="python-too-old",
         )
 
 
-def _refuse_cycle(job: BuildJob) -> None:
+def _refuse_cycle(order: BuildOrder) -> None:
     """Raises BuildError where the job is needed for itself."""
-    builds = [frame.build for frame in job.stack]
-    if job.build in builds:
-        chain = [*job.stack[builds.index(job.build) :], job.frame]
-        raise BuildError(
-            f"{job.what} is needed to build itself: {' -> '.join(frame.name for frame in chain)}",
+    builds = [frame.build for frame in order.stack]
+    if order.build in builds:
+        chain = [*order.stack[builds.index(order.build) :], order.frame]
+        raise BuildCycleError(
+            f"{order.what} is needed to build itself: {' -> '.join(frame.name for frame in chain)}",
             hint="allow a wheel of one of them, or name another version with --build-constraint",
-            code="build-cycle",
             chain=[frame.name for frame in chain],
         )
-    if job.build in waiting_builds(os.environ):
-        raise BuildError(
-            f"{job.what} is needed to build itself: its backend, or that of another project, calls felloe for it",
+    if order.build in waiting_builds(os.environ):
+        raise BuildCycleError(
+            f"{order.what} is needed to build itself: its backend, or that of another project, calls felloe for it",
             hint="allow a wheel of it, or tell the author of that backend",
-            code="build-cycle",
         )
 
 
-def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], job: BuildJob) -> bool:
+def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], order: BuildOrder) -> bool:
     """Whether the wheels fulfil what a backend wants besides. What asks for extras is left to the resolver."""
     from packaging.utils import canonicalize_name
 
@@ -481,7 +479,7 @@ def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], job: BuildJob
             request = parse_request(text, origin="build")
         except FelloeError:
             return False  # the resolver says what is wrong with it
-        if not matches_environment(request, job.interpreter):
+        if not matches_environment(request, order.interpreter):
             continue
         version = versions.get(request.name or "")
         if version is None or request.extras or request.url:
@@ -491,9 +489,5 @@ def _are_met(requirements: Sequence[str], wheels: Sequence[Wheel], job: BuildJob
     return True
 
 
-def _digests(wheels: Sequence[Wheel]) -> dict[str, str]:
-    return {wheel.filename: wheel.sha256 for wheel in wheels}
-
-
-def _log_key(job: BuildJob) -> str:
-    return f"{digest(repr(job.fingerprint))}-{job.goal}"
+def _pins(wheels: Sequence[Wheel]) -> tuple[str, ...]:
+    return tuple(f"{wheel.metadata.name}=={wheel.metadata.version}" for wheel in wheels)

@@ -1,8 +1,9 @@
 """A build that failed, as a value and as a document of `builds-v0`: told again without running its backend.
 
-What happens with a failure depends on its cause. A fault of the `project` is remembered; one of the `machine` (a
-missing header or program, too little time), which somebody may mend, for the run; an `accident` (killed, no room) is
-forgotten; what failed for the name that was asked for is told again for that name alone.
+What happens with a failure depends on its cause. A fault of the `project` is remembered for a day, as what it requires
+may be mended meanwhile; one of the `machine` (a missing header or program, too little time), which somebody may mend,
+for the run; an `accident` (killed, no room) is never told again. What failed for the name that was asked for is told
+again for that name alone.
 """
 
 from __future__ import annotations
@@ -12,120 +13,120 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
-from felloe.build.fingerprint import Fingerprint
-from felloe.build.plan import BuildJob, Goal
+from felloe.build.plan import BuildOrder
 from felloe.build.variables import naming_left_out
 from felloe.errors import BuildError
-from felloe.values import Json
+from felloe.values import BuildGoal, Fingerprint, Json
 
 __all__ = ["Cause", "Failure", "failure_of", "naming_log"]
 
 Cause = Literal["project", "machine", "accident"]
 
 MOST_LINES = 12  # of a backend's output, in an error
+DAY = 86400.0  # seconds
 RETRY = "--retry-failed builds it again"
-UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+UNITS = ((3600.0, "hour"), (60.0, "minute"))
 
 
 @frozen(kw_only=True)
 class Failure:
-    """What a failed build told. `failed` is an instant in UTC (RFC 3339); `log` tells its log from others of this id.
+    """What a failed build told. `failed` is an instant in UTC (RFC 3339), `requires` are pins of what it had.
 
-    `asked` is the name and version that was asked for, where it failed for these alone. `requirements` maps the file
-    name of each wheel in its environment to its sha256; `besides` are the requirements that its backend had asked for.
+    `project` is its name (normalised; "" where nobody knows). `asked` is the name and version that was asked for, where
+    it failed for these alone.
     """
 
     build: str
     fingerprint: Fingerprint
-    goal: Goal
-    cause: Cause
+    goal: BuildGoal
     what: str
+    project: str = ""
+    cause: Cause
     code: str
     message: str
     hint: str = ""
     asked: str = ""
     hook: str = ""
     tail: Sequence[str] = ()
-    requirements: Mapping[str, str] = field(factory=dict)
-    besides: tuple[str, ...] = ()
+    requires: Sequence[str] = ()
     failed: str = ""
-    log: str = ""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Failure:
         """Raises ValueError where it is not one of ours."""
         try:
+            error = document["error"]
             fingerprint = Fingerprint(**{name: str(document["fingerprint"][name]) for name in FINGERPRINT})
-            texts = {name: str(document[name]) for name in TEXTS}
             return cls(
                 fingerprint=fingerprint,
-                goal=_one_of(document["goal"], "prepare", "wheel"),
-                cause=_one_of(document["cause"], "project"),
-                tail=tuple(map(str, document["tail"])),
-                requirements={str(name): str(sha256) for name, sha256 in document["requirements"].items()},
-                besides=tuple(map(str, document["besides"])),
-                **texts,
+                goal=_one_of(document["goal"], "metadata", "wheel", "editable"),
+                cause=_one_of(error["cause"], "project", "machine", "accident"),
+                tail=tuple(map(str, error["tail"])),
+                requires=tuple(map(str, document["requires"])),
+                **{name: str(document[name]) for name in TEXTS},
+                **{name: str(error[name]) for name in TEXTS_OF_ERROR},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the record of a failed build cannot be read: {error!r}") from error
 
     def to_json(self) -> dict[str, Json]:
+        error = {name: getattr(self, name) for name in TEXTS_OF_ERROR}
         return {
             "build": self.build,
+            "what": self.what,
+            "project": self.project,
             "fingerprint": self.fingerprint.to_json(),
             "goal": self.goal,
-            "cause": self.cause,
-            "what": self.what,
-            "code": self.code,
-            "message": self.message,
-            "hint": self.hint,
-            "asked": self.asked,
-            "hook": self.hook,
-            "tail": list(self.tail),
-            "requirements": dict(self.requirements),
-            "besides": list(self.besides),
             "failed": self.failed,
-            "log": self.log,
+            "error": {"cause": self.cause, **error, "tail": list(self.tail)},
+            "requires": list(self.requires),
         }
 
-    def is_of(self, job: BuildJob) -> bool:
-        """Whether the same job failed, and since its source is to be checked again from (`--refresh`)."""
-        same = (self.build, self.fingerprint, self.goal) == (job.build, job.fingerprint, job.goal)
-        same = same and self.asked in {"", job.frame.name}
-        return same and (job.newer_than is None or _seconds(self.failed) >= job.newer_than)
+    def is_of(self, order: BuildOrder, now: float) -> bool:
+        """Whether the same job failed less than a day ago, and since its source is to be checked again from.
 
-    def error(self, job: BuildJob, log: Path | None, now: float) -> BuildError:
-        """The original error, as one of `job`, which may be of the same bytes found elsewhere; `now` tells its age."""
+        `now` is in seconds since the epoch.
+        """
+        failed = _seconds(self.failed)
+        same = (self.build, self.fingerprint, self.goal) == (order.build, order.fingerprint, order.goal)
+        same = same and self.asked in {"", order.frame.name} and abs(now - failed) < DAY
+        return same and (order.newer_than is None or failed >= order.newer_than)
+
+    def error(self, order: BuildOrder, log: Path | None, now: float) -> BuildError:
+        """The original error, as one of `order`, which may be of the same bytes from elsewhere; `now` tells its age."""
         age = _age(now - _seconds(self.failed))
         payload = {"hook": self.hook, "tail": list(self.tail), "cause": self.cause, "failed": self.failed}
-        message = f"{self.message.replace(self.what, job.what)} (it failed {age}, and is not built again as it was)"
+        message = f"{self.message.replace(self.what, order.what)} (it failed {age}, and is not built again as it was)"
         hint = f"{self.hint}; {RETRY}" if self.hint else RETRY
         error = naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
-        return naming_left_out(error, job.left_out)
+        return naming_left_out(error, order.left_out)
 
 
-TEXTS = ("build", "what", "code", "message", "hint", "asked", "hook", "failed", "log")
+TEXTS = ("build", "what", "project", "failed")
+TEXTS_OF_ERROR = ("code", "message", "hint", "hook", "asked")
 FINGERPRINT = ("settings", "interpreter", "toolchain")
 
 
-def failure_of(error: BuildError, job: BuildJob, **known: Any) -> Failure:
-    """The failure that an error of a backend tells, with what else is `known` of it."""
+def failure_of(error: BuildError, order: BuildOrder, *, requires: Sequence[str], failed: str) -> Failure:
+    """The failure that an error of a backend tells."""
     payload = error.payload
     return Failure(
-        build=job.build,
-        fingerprint=job.fingerprint,
-        goal=job.goal,
+        build=order.build,
+        fingerprint=order.fingerprint,
+        goal=order.goal,
         cause=payload.get("cause", "project"),
-        what=job.what,
+        what=order.what,
+        project=order.project,
         code=error.code,
         message=payload.get("reason", error.message),
         hint=error.hint,
         asked=payload.get("asked", ""),
         hook=payload.get("hook", ""),
         tail=tuple(payload.get("tail", ())),
-        **known,
+        requires=tuple(requires),
+        failed=failed,
     )
 
 

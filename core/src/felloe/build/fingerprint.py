@@ -21,12 +21,13 @@ from attrs import field, frozen
 from felloe.build.variables import of_role
 from felloe.errors import FelloeError
 from felloe.request import parse_pep508, redacted
+from felloe.values import Fingerprint
 
 if TYPE_CHECKING:
     from felloe.build.record import Build
     from felloe.values import Interpreter, Json
 
-__all__ = ["Difference", "Fingerprint", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
+__all__ = ["Difference", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
 
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
 # What the platform tags of an interpreter (PEP 600, 656; macOS) say of the system below it, with the release.
@@ -39,18 +40,6 @@ MAY_BE_SECRET = re.compile(
     "|gh[oprsu]_|glpat-|pypi-|akia",
     re.IGNORECASE,
 )
-
-
-@frozen(kw_only=True)
-class Fingerprint:
-    """Three digests, each of 16 hex digits."""
-
-    settings: str
-    interpreter: str
-    toolchain: str
-
-    def to_json(self) -> dict[str, Json]:
-        return {"settings": self.settings, "interpreter": self.interpreter, "toolchain": self.toolchain}
 
 
 @frozen(kw_only=True)

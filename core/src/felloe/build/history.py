@@ -1,91 +1,140 @@
-"""The builds that were done of one source, by its build id (`builds-v0`): its bytes found elsewhere find them too."""
+"""The builds that were done of one source, by its build id (`builds-v0`): its bytes found elsewhere find them too.
+
+Each is a folder, by the key of its fingerprint and its goal: `record.json`, the wheel, and `log.txt`. It is put there
+by one rename, so it is there as a whole or not at all. A failure is a record with an `error` and without a wheel, which
+a later result replaces.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import NamedTuple
+
+from attrs import evolve
 
 from felloe.build.failure import Failure
-from felloe.build.record import Build, is_same_job, with_document
-from felloe.cache.contents import first_line_of_log
-from felloe.cache.layout import Layout
+from felloe.build.plan import BuildOrder
+from felloe.build.record import Build
+from felloe.cache.archives import Archives
+from felloe.cache.layout import LOG, RECORD, Layout
 from felloe.cache.locks import hold
 from felloe.cache.root import writing
 from felloe.cache.store import Store
 from felloe.progress import Event
 from felloe.request import redacted
-from felloe.values import Json
 
 __all__ = ["History"]
 
 
-class History:
-    """Records of builds by build id."""
+class _Job(NamedTuple):
+    """What names the folder of a build."""
 
-    def __init__(self, layout: Layout, store: Store, report: Callable[[Event], None]) -> None:
+    build: str
+    fingerprint: str
+    goal: str
+
+
+class History:
+    """Builds by build id. Those that are not to be kept last as long as the run."""
+
+    def __init__(self, layout: Layout, store: Store, archives: Archives, report: Callable[[Event], None]) -> None:
         self._layout = layout
         self._store = store
+        self._archives = archives
         self._report = report
+        self._of_this_run: dict[_Job, Path] = {}
 
     def builds(self, build: str) -> list[Build]:
-        """What is known, newest first; what cannot be read is left out."""
+        """Those that were done of a source, newest first; what cannot be read is left out."""
         found = []
-        for document in reversed(self._documents(build, "builds")):
+        for folder in self._folders(build):
+            document = self._store.read_document(folder / RECORD)
+            if document is None or "error" in document:
+                continue
             try:
-                found.append(Build.from_json(document, {}))
+                done = Build.from_json(document, {})
             except ValueError as error:
-                self._store.damaged(self._layout.builds(build), str(error))
-        return found
+                self._store.damaged(folder / RECORD, str(error))
+                continue
+            if folder == self._layout.build(*_job(done)):
+                found.append(done)
+            else:
+                self._store.damaged(folder / RECORD, "it is of another build")
+        return sorted(found, key=lambda each: each.built, reverse=True)
 
-    def building(self, build: str) -> AbstractAsyncContextManager[None]:
-        """The lock held while this source is built. Inside it nothing else is waited for but the backend."""
-        return hold(self._layout.root, self._layout.lock(f"build-{build}"), self._report)
+    def failure(self, order: BuildOrder) -> Failure | None:
+        """What is remembered of the same job, if it failed."""
+        path = self._layout.build(*_job(order)) / RECORD
+        document = self._store.read_document(path)
+        if document is None or "error" not in document:
+            return None
+        try:
+            return Failure.from_json(document)
+        except ValueError as error:
+            self._store.damaged(path, str(error))
+            return None
 
-    def add(self, build: Build) -> None:
-        """Inside `building` only; of the same job there is no failure any more. Raises CacheError."""
-        document = build.to_json()
-        failures = [each for each in self._documents(build.build, "failures") if not is_same_job(each, document)]
-        self._write(build.build, with_document(self._documents(build.build, "builds"), document), failures)
+    def building(self, order: BuildOrder) -> AbstractAsyncContextManager[None]:
+        """The lock held while a backend works at a job. Inside it nothing else is waited for but the backend."""
+        lock = self._layout.build_lock(order.build, order.fingerprint.key)
+        return hold(self._layout.root, lock, self._report)
 
-    def failures(self, build: str) -> list[Failure]:
-        """Those that are remembered; what cannot be read is left out."""
-        found = []
-        for document in self._documents(build, "failures"):
-            with suppress(ValueError):
-                found.append(Failure.from_json(document))
-        return found
+    def add(self, build: Build, folder: Path, *, is_kept: bool) -> Build:
+        """A build, whose wheel and log lie in `folder` (in scratch), as it is kept. Inside `building` only.
 
-    def add_failure(self, failure: Failure) -> None:
-        """In place of one of the same job. Inside `building` only. Raises CacheError."""
-        failures = with_document(self._documents(failure.build, "failures"), failure.to_json())
-        self._write(failure.build, self._documents(failure.build, "builds"), failures)
-
-    def log(self, build: str, key: str) -> Path | None:
-        """Where what a backend printed is kept; None where there is nothing."""
-        path = self._layout.build_log(build, key)
-        return path if key and path.is_file() else None
-
-    def keep_log(self, log: Path, build: str, key: str, project: str = "") -> Path:
-        """Moves `log` (in scratch) to where it stays, without what may be a secret in it. Raises CacheError.
-
-        Its first line says of which `project` (normalised; "" where nobody knows) it is: a build that failed leaves
-        nothing else.
+        Raises CacheError.
         """
-        path = self._layout.build_log(build, key)
+        if not is_kept:
+            self._of_this_run[_job(build)] = folder
+            return build
+        path = self._layout.build(*_job(build))
+        if (folder / LOG).is_file():
+            build = evolve(build, log=(path / LOG).relative_to(self._layout.root).as_posix())
+        self._store.place_folder(folder, path, RECORD, build.to_json())
+        return build
+
+    def add_failure(self, failure: Failure, folder: Path) -> None:
+        """One whose log lies in `folder`, in place of what is there. Inside `building` only. Raises CacheError."""
+        self._store.place_folder(folder, self._layout.build(*_job(failure)), RECORD, failure.to_json())
+
+    async def wheel(self, build: Build) -> Path | None:
+        """The wheel that a build made, its sha256 checked just now; None where it is gone. Raises CacheError."""
+        if build.wheel is None or build.sha256 is None:
+            return None
+        folder = self._of_this_run.get(_job(build)) or self._layout.build(*_job(build))
+        return await self._archives.whole(folder / build.wheel, build.sha256)
+
+    def log(self, done: Build | Failure | BuildOrder) -> Path | None:
+        """Where what a backend printed is kept; None where there is nothing."""
+        path = self._layout.build(*_job(done)) / LOG
+        return path if path.is_file() and not path.is_symlink() else None
+
+    def keep_log(self, log: Path, folder: Path) -> None:
+        """Puts what a backend printed into `folder`, without what may be a secret in it. Raises CacheError."""
         with writing(self._layout.root):
-            log.write_bytes(first_line_of_log(project) + _redacted(log.read_bytes()))
-            self._store.place(log, path)
-        return path
+            (folder / LOG).write_bytes(_redacted(log.read_bytes()))
 
-    def _write(self, build: str, builds: Sequence[Mapping[str, Json]], failures: Sequence[Mapping[str, Json]]) -> None:
-        document = {"builds": list(builds), **({"failures": list(failures)} if failures else {})}
-        self._store.write_document(self._layout.builds(build), document)
+    def _folders(self, build: str) -> Iterator[Path]:
+        """In the order of their paths."""
+        top = self._layout.builds(build)
+        if self._store.is_inside(top / "any"):
+            for fingerprint in _folders_in(top):
+                yield from _folders_in(fingerprint)
 
-    def _documents(self, build: str, key: str) -> list[dict[str, Json]]:
-        document = self._store.read_document(self._layout.builds(build)) or {}
-        documents = document.get(key)
-        return [each for each in documents if isinstance(each, dict)] if isinstance(documents, list) else []
+
+def _job(of: Build | Failure | BuildOrder) -> _Job:
+    return _Job(of.build, of.fingerprint.key, of.goal)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def _redacted(printed: bytes) -> bytes:

@@ -11,24 +11,18 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from attrs import field, frozen
 
 from felloe.build.variables import WAITING
 from felloe.errors import BuildError
 from felloe.metadata import load_pyproject
-
-if TYPE_CHECKING:
-    from felloe.build.fingerprint import Fingerprint
-    from felloe.values import Dist, Interpreter, Json
+from felloe.values import BuildGoal, BuildJob, Dist, Fingerprint, Frame, Interpreter, Json, Stack
 
 __all__ = [
-    "BuildJob",
+    "BuildOrder",
     "BuildSystem",
-    "Frame",
-    "Goal",
-    "Stack",
     "build_id",
     "build_source",
     "id_of_source",
@@ -39,23 +33,10 @@ __all__ = [
     "waiting_builds",
 ]
 
-Goal = Literal["prepare", "wheel"]
-
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 LEGACY_REQUIRES = ("setuptools>=40.8.0",)
 # The variables by which programs find the home folder.
 HOMES = ("HOME", "USERPROFILE") if os.name == "nt" else ("HOME",)
-
-
-@frozen(kw_only=True)
-class Frame:
-    """One build under way, as those that it needs see it."""
-
-    build: str
-    name: str
-
-
-Stack = tuple[Frame, ...]
 
 
 @frozen(kw_only=True)
@@ -68,16 +49,16 @@ class BuildSystem:
 
 
 @frozen(kw_only=True)
-class BuildJob:
+class BuildOrder:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
     for a wheel that leads there (PEP 660). `source` says what `build` is the id of. `what` names it in errors.
-    `settings` are the backend's config settings (PEP 517); `inputs` and `fingerprint` say all that the build depends
-    on. `extra_requires` are build requirements besides the project's own. `env` are the variables that a backend gets,
-    `left_out` the names of the user's that it does not get. Where `may_build` is false, a backend that cannot prepare
-    metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds since the epoch) is tried
-    again. `project` is its name (normalised; "" where nobody knows), by which its log is found.
+    `inputs` and `fingerprint` say all that the build depends on. `env` are the variables that its backend gets, but for
+    those of its place, and `left_out` the names of the user's that it does not get. Where `may_build` is false, a
+    backend that cannot prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds
+    since the epoch) is tried again. `project` is its name (normalised; "" where nobody knows), by which it is found
+    when it is to be removed. The rest is as in `felloe.values.BuildJob`.
     """
 
     build: str
@@ -87,13 +68,14 @@ class BuildJob:
     archive: Path
     editable_root: Path | None = None
     interpreter: Interpreter
-    settings: Mapping[str, Json]
+    config_settings: Mapping[str, Json]
+    constraints: tuple[str, ...] = ()
+    extra_requires: tuple[str, ...] = ()
     fingerprint: Fingerprint
     inputs: Mapping[str, str] = field(factory=dict)
-    extra_requires: tuple[str, ...] = ()
     env: Mapping[str, str] = field(factory=dict, repr=False)
     left_out: tuple[str, ...] = ()
-    goal: Goal
+    goal: BuildGoal
     project: str = ""
     may_build: bool = True
     newer_than: float | None = None
@@ -102,6 +84,21 @@ class BuildJob:
     @property
     def frame(self) -> Frame:
         return Frame(build=self.build, name=f"{self.dist.name or self.dist.filename} {self.dist.version or ''}".strip())
+
+    def job(self, tree: Path, env: Mapping[str, str]) -> BuildJob:
+        """As whoever builds it sees it: the project is in the folder `tree`."""
+        return BuildJob(
+            dist=self.dist,
+            tree=tree,
+            goal=self.goal,
+            interpreter=self.interpreter,
+            config_settings=self.config_settings,
+            constraints=self.constraints,
+            extra_requires=self.extra_requires,
+            env=env,
+            fingerprint=self.fingerprint,
+            stack=self.stack,
+        )
 
 
 def build_id(dist: Dist, content: str, scm: str | None = None) -> str:
@@ -167,14 +164,14 @@ def waiting_builds(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def process_environ(
-    env: Mapping[str, str], *, scripts: Path, temporary: Path, home: Path, waiting: Iterable[str] = ()
+    env: Mapping[str, str], *, scripts: Path | None, temporary: Path, home: Path, waiting: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The environment of a backend: `env` (see BuildJob), `scripts` first on PATH, and folders of its own.
+    """The environment of a backend: `env` (see BuildOrder), `scripts` first on PATH, and folders of its own.
 
-    `waiting` are the builds that wait for it, its own among them. A home folder stays that of somebody where `env` has
-    it.
+    Who builds elsewhere has no scripts of ours. `waiting` are the builds that wait for it, its own among them. A home
+    folder stays that of somebody where `env` has it.
     """
-    path = os.pathsep.join([str(scripts), *filter(None, [env.get("PATH", os.defpath)])])
+    path = os.pathsep.join(map(str, filter(None, [scripts, env.get("PATH", os.defpath)])))
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if waiting:
         ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(env)}))

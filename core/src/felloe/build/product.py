@@ -8,21 +8,21 @@ import stat
 from pathlib import Path
 
 from felloe.build.fingerprint import fits
-from felloe.build.plan import BuildJob
+from felloe.build.plan import BuildOrder
 from felloe.errors import BuildError, FelloeError
 from felloe.installation.wheel import check_format
 from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
 from felloe.values import Json, Metadata
 
-__all__ = ["own_copy", "read_prepared", "read_wheel"]
+__all__ = ["moved_wheel", "read_given", "read_prepared", "read_wheel"]
 
 
-def read_prepared(info: Path, job: BuildJob) -> Metadata:
+def read_prepared(info: Path, order: BuildOrder) -> Metadata:
     """METADATA of the `.dist-info` folder that a backend prepared. Raises BuildError."""
-    return _checked(_read_metadata(info / "METADATA", job), job)
+    return _checked(_read_metadata(info / "METADATA", order), order)
 
 
-def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
+def read_wheel(wheel: Path, order: BuildOrder) -> Metadata:
     """METADATA of the wheel that a backend made, of a format that is known (PEP 427).
 
     It has to fit the interpreter asked about. Raises BuildError.
@@ -33,60 +33,62 @@ def read_wheel(wheel: Path, job: BuildJob) -> Metadata:
         raw = read_wheel_metadata(wheel, wheel.name)
         check_format(wheel, wheel.name)
     except FelloeError as error:
-        raise _bad(job, str(error)) from error
-    metadata = _checked(raw, job)
-    if not fits(wheel.name, job.interpreter):
+        raise _bad(order, str(error)) from error
+    metadata = _checked(raw, order)
+    if not fits(wheel.name, order.interpreter):
         raise BuildError(
-            f"the build of {job.what} made `{wheel.name}`, which does not fit Python {job.interpreter.version}",
+            f"the build of {order.what} made `{wheel.name}`, which does not fit Python {order.interpreter.version}",
             hint="it was told of another platform or Python: look at the settings and variables given to it",
             code="wheel-does-not-fit",
         )
     return metadata
 
 
-def own_copy(wheel: Path, folder: Path, job: BuildJob) -> Path:
-    """The wheel, if it is one file that nothing else leads to; else a copy in `folder`. Raises BuildError."""
+def read_given(raw: bytes, order: BuildOrder) -> Metadata:
+    """METADATA that somebody else prepared. Raises BuildError."""
+    return _checked(raw, order)
+
+
+def moved_wheel(wheel: Path, into: Path, order: BuildOrder) -> Path:
+    """The wheel in the folder `into`: a file that nothing else leads to. Raises BuildError."""
     try:
         status = wheel.lstat()
     except OSError as error:
-        raise _bad(job, f"`{wheel.name}` cannot be read: {error.strerror}") from error
+        raise _bad(order, f"`{wheel.name}` cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise _bad(job, f"`{wheel.name}` is no regular file")
+        raise _bad(order, f"`{wheel.name}` is no regular file")
     if status.st_nlink == 1:
-        return wheel
-    copy = folder / "copy" / wheel.name
-    copy.parent.mkdir()
-    shutil.copyfile(wheel, copy)
-    return copy
+        return wheel.rename(into / wheel.name)
+    return Path(shutil.copyfile(wheel, into / wheel.name))
 
 
-def _checked(raw: bytes, job: BuildJob) -> Metadata:
+def _checked(raw: bytes, order: BuildOrder) -> Metadata:
     try:
-        metadata = parse_metadata(raw, what=f"what was built of {job.what}")
+        metadata = parse_metadata(raw, what=f"what was built of {order.what}")
     except FelloeError as error:
-        raise _bad(job, str(error)) from error
+        raise _bad(order, str(error)) from error
     try:
-        check_identity(metadata, name=job.dist.name, version=job.dist.version, what=job.what)
+        check_identity(metadata, name=order.dist.name, version=order.dist.version, what=order.what)
     except FelloeError as error:
-        raise _bad(job, str(error), asked=job.frame.name) from error  # under its own name it is good
+        raise _bad(order, str(error), asked=order.frame.name) from error  # under its own name it is good
     return metadata
 
 
-def _read_metadata(path: Path, job: BuildJob) -> bytes:
+def _read_metadata(path: Path, order: BuildOrder) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
-        raise _bad(job, f"METADATA cannot be read: {error.strerror}") from error
+        raise _bad(order, f"METADATA cannot be read: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise _bad(job, "METADATA is no regular file of reasonable size")
+            raise _bad(order, "METADATA is no regular file of reasonable size")
         return file.read()
 
 
-def _bad(job: BuildJob, reason: str, **payload: Json) -> BuildError:
+def _bad(order: BuildOrder, reason: str, **payload: Json) -> BuildError:
     return BuildError(
-        f"the build of {job.what} made what cannot be used: {reason}",
+        f"the build of {order.what} made what cannot be used: {reason}",
         hint="this is a fault of the project or of its backend: choose another version, or tell its author",
         code="bad-backend-output",
         **payload,

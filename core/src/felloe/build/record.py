@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from felloe.build.fingerprint import Fingerprint
-from felloe.build.plan import Goal
 from felloe.record import Record, metadata_of
-from felloe.values import Json, Metadata, Rung
+from felloe.values import BuildGoal, Fingerprint, Json, Metadata, Rung
 
 LONGEST_NAME = 250  # bytes: more than a file system takes, with something behind it
+is_build_id = re.compile("[0-9a-f]{32}").fullmatch
+MOST_BUILDS = 64  # in one record, which the warm path reads
 
 __all__ = ["Build", "builds_in", "is_same_job", "with_build", "with_document"]
 
@@ -22,15 +23,18 @@ class Build:
     """What a build gave: metadata, and a wheel (its file name, sha256 and size in bytes) where it went that far.
 
     `source` is what was built, of which `build` is the id; `inputs` are what `Inputs.shown` gave. `backend` is its name
-    (PEP 517), `backend_version` the version of the distribution that it came with ("" where that is not known);
-    `requirements` maps the file name of each wheel in its environment to its sha256. `built` is an instant in UTC (RFC
-    3339), `seconds` how long it took; `log` tells its log from others of this id.
+    (PEP 517), `backend_version` the version of the distribution that it came with ("" where that is not known).
+    `requires` are pins of what it was built with (`name==version`), `hashes` the sha256 of each of these wheels by file
+    name. `provenance` is what a source or builder says that built it elsewhere. `project` is its name (normalised),
+    `built` an instant in UTC (RFC 3339), `seconds` how long it took, `log` the path of what was printed, below the
+    cache folder ("" where nothing was).
     """
 
     build: str
     source: Mapping[str, Json] = field(factory=dict)
     fingerprint: Fingerprint
-    goal: Goal
+    project: str = ""
+    goal: BuildGoal
     rung: Rung
     metadata: Metadata
     wheel: str | None = None
@@ -39,7 +43,9 @@ class Build:
     inputs: Mapping[str, str] = field(factory=dict)
     backend: str = ""
     backend_version: str = ""
-    requirements: Mapping[str, str] = field(factory=dict)
+    requires: tuple[str, ...] = ()
+    hashes: Mapping[str, str] = field(factory=dict)
+    provenance: Mapping[str, Json] = field(factory=dict)
     built: str = ""
     seconds: float = 0.0
     log: str = ""
@@ -57,16 +63,19 @@ class Build:
         document: dict[str, Json] = {
             "build": self.build,
             "source": dict(self.source),
+            "project": self.project,
             "fingerprint": self.fingerprint.to_json(),
+            "inputs": dict(self.inputs),
             "goal": self.goal,
-            "rung": self.rung,
         }
         if self.wheel is not None:
             document |= {"wheel": self.wheel, "sha256": self.sha256, "size": self.size}
-        document |= {"inputs": dict(self.inputs), "backend": self.backend, "backend-version": self.backend_version}
-        document |= {"requirements": dict(self.requirements)}
-        document |= {"built": self.built, "seconds": self.seconds, "log": self.log}
-        return {**document, "metadata": dict(self.metadata.fields)}
+        document |= {"seconds": self.seconds, "built": self.built, "log": self.log}
+        document |= {"requires": list(self.requires), "hashes": dict(self.hashes)}
+        document |= {"backend": self.backend, "backend-version": self.backend_version}
+        if self.provenance:
+            document["provenance"] = dict(self.provenance)
+        return {**document, "rung": self.rung, "metadata": dict(self.metadata.fields)}
 
 
 def builds_in(record: Record) -> list[Build]:
@@ -98,8 +107,11 @@ def with_build(record: Record, build: Build) -> Record:
 def with_document(
     documents: Sequence[Mapping[str, Json]], document: Mapping[str, Json]
 ) -> tuple[Mapping[str, Json], ...]:
-    """The documents with one more, in place of one of the same inputs and goal; the newest is the last."""
-    return (*(each for each in documents if not is_same_job(each, document)), document)
+    """The documents with one more, in place of one of the same inputs and goal; the newest is the last.
+
+    The oldest give way to it where there are more than 64.
+    """
+    return (*(each for each in documents if not is_same_job(each, document)), document)[-MOST_BUILDS:]
 
 
 def is_same_job(one: Mapping[str, Json], other: Mapping[str, Json]) -> bool:
@@ -110,10 +122,11 @@ def is_same_job(one: Mapping[str, Json], other: Mapping[str, Json]) -> bool:
 def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Build:
     fingerprint, wheel = document["fingerprint"], document.get("wheel")
     return Build(
-        build=_text(document["build"]),
+        build=_build_id(document["build"]),
         source=dict(document.get("source", {})),
+        project=_text(document.get("project", "")),
         fingerprint=Fingerprint(**{key: _text(fingerprint[key]) for key in ("settings", "interpreter", "toolchain")}),
-        goal=_one_of(document["goal"], "prepare", "wheel"),
+        goal=_one_of(document["goal"], "metadata", "wheel", "editable"),
         rung=_one_of(document["rung"], "prepare", "wheel"),
         metadata=metadata_of(document["metadata"]) if "metadata" in document else data[_text(wheel)],
         wheel=None if wheel is None else _wheel_name(wheel),
@@ -122,11 +135,21 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
         inputs=_texts(document.get("inputs", {})),
         backend=_text(document.get("backend", "")),
         backend_version=_text(document.get("backend-version", "")),
-        requirements=_texts(document.get("requirements", {})),
+        requires=tuple(map(_text, document.get("requires", ()))),
+        hashes=_texts(document.get("hashes", {})),
+        provenance=dict(document.get("provenance", {})),
         built=_text(document.get("built", "")),
         seconds=float(document.get("seconds", 0.0)),
         log=_text(document.get("log", "")),
     )
+
+
+def _build_id(value: object) -> str:
+    """It becomes a part of a path."""
+    text = _text(value)
+    if not is_build_id(text):
+        raise ValueError(f"{text!r} is no build id")
+    return text
 
 
 def _text(value: object) -> str:

@@ -32,12 +32,18 @@ class Archives:
         found = self._find(path)
         if found is None:
             return None
-        self._store.run.hand_out()
-        if not await self._is_whole(found, sha256):
+        if not await self._handed_out(found, sha256):
             return None
         if found != path:
             self._store.link(found, path)
         return path
+
+    async def whole(self, path: Path, sha256: str) -> Path | None:
+        """The file at `path`, anywhere in the cache, where it has these bytes; as for `verified`. Raises CacheError."""
+        await work()
+        if not self._store.is_inside(path) or not _is_regular(path):
+            return None
+        return path if await self._handed_out(path, sha256) else None
 
     def put(self, file: Path, sha256: str, filename: str) -> Path:
         """Moves `file` (in scratch, of these bytes) into the cache. Raises CacheError."""
@@ -51,11 +57,15 @@ class Archives:
         if not self._store.is_inside(path):
             return None
         try:
-            files = [file for file in sorted(path.parent.iterdir()) if file.is_file() and not file.is_symlink()]
+            files = [file for file in sorted(path.parent.iterdir()) if _is_regular(file)]
         except OSError as error:
             self._store.unreadable(path, error)
             return None
         return path if path in files else next(iter(files), None)
+
+    async def _handed_out(self, file: Path, sha256: str) -> bool:
+        self._store.run.hand_out()
+        return await self._is_whole(file, sha256)
 
     async def _is_whole(self, file: Path, sha256: str) -> bool:
         try:
@@ -71,6 +81,11 @@ class Archives:
         self._store.damaged(file, "its bytes have another sha256")
         with writing(self._layout.root):
             file.unlink(missing_ok=True)
+
+
+def _is_regular(path: Path) -> bool:
+    """Links and devices do not count."""
+    return path.is_file() and not path.is_symlink()
 
 
 async def digests_of(file: Path, algorithms: Iterable[str] = ()) -> Mapping[str, str]:

@@ -8,27 +8,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 from attrs import frozen
 
-from felloe.cache.layout import BUILDS, ENTRIES, PAGES, WHEEL_METADATA, Layout
+from felloe.cache.layout import BUILDS, ENTRIES, PAGES, RECORD, WHEEL_METADATA, Layout
 from felloe.cache.records import Records
 from felloe.cache.removal import remove_tree
 from felloe.cache.root import TAG_FILE, leads_outside, writing
-from felloe.cache.run import Run, is_name
+from felloe.cache.run import Run, is_ours
 from felloe.record import Record
-from felloe.values import Json
+from felloe.values import BuildGoal, Json
 
-__all__ = ["Item", "clean", "first_line_of_log", "items", "normalised", "project_of", "size"]
+__all__ = ["Item", "clean", "is_build_folder", "items", "normalised", "project_of", "size"]
 
 BUCKET = re.compile(
     r"(built-wheel-metadata|wheel-metadata|builds|archives|unpacked|environments|resolutions|http|keep|memo|interpreters)"
     r"-v\d+"
 )
+GOALS = frozenset(get_args(BuildGoal))
 LONGEST_LINE = 65536
-is_digest = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}").fullmatch
+is_build_id = re.compile(r"[0-9a-f]{32}").fullmatch
+is_key = re.compile(r"[0-9a-f]{16}").fullmatch  # of a fingerprint
 is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
-is_log = re.compile(r"[0-9a-f]{32}-[0-9a-z-]+\.log").fullmatch
 SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -56,9 +58,11 @@ def project_of(record: Record, filename: str) -> str:
     return normalised(written or _project_in(filename))
 
 
-def first_line_of_log(project: str) -> bytes:
-    """What the log of a build begins with, by which it is found when its project (normalised) is removed."""
-    return f"felloe: a build of {project}\n".encode("utf-8", "surrogateescape")
+def is_build_folder(layout: Layout, folder: Path) -> bool:
+    """Whether `folder` is where one build is kept. What lies elsewhere in `builds-v0` is nothing that felloe knows."""
+    build, key, goal = folder.parent.parent.name, folder.parent.name, folder.name
+    is_named = is_build_id(build) and is_key(key) and goal in GOALS
+    return bool(is_named) and folder == layout.build(build, key, goal)
 
 
 def size(layout: Layout) -> int:
@@ -108,10 +112,9 @@ def _remove_all(layout: Layout) -> None:
 
 
 def _remove_scratch(scratch: Path) -> None:
-    """What runs left; all of them are dead."""
-    for folder in scratch.iterdir():
-        if is_name(folder.name) and folder.is_dir() and not folder.is_symlink():
-            remove_tree(folder)
+    """What runs and builds left; all of them are dead."""
+    for folder in filter(is_ours, scratch.iterdir()):
+        remove_tree(folder)
     with suppress(OSError):  # something else is in it
         scratch.rmdir()
 
@@ -124,7 +127,8 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
             if algorithm == "sha256":
                 _remove_archive(layout, digest, item.filename)
             for build in item.record.builds:
-                _remove_build(layout, build)
+                _remove_unpacked(layout, str(build.get("sha256")))
+                _remove_builds(layout, str(build.get("build")))
     for page in _files(layout, PAGES):
         if _project_of(page) in names:
             page.unlink(missing_ok=True)
@@ -133,56 +137,62 @@ def _remove_projects(layout: Layout, found: Iterable[Item], names: frozenset[str
 
 
 def _remove_archive(layout: Layout, sha256: str, filename: str) -> None:
-    """As it was fetched or built, and unpacked."""
-    folders = [layout.archive(sha256, filename).parent]
+    """As it was fetched, and unpacked."""
+    _remove_below(layout, layout.archive(sha256, filename).parent)
+    _remove_unpacked(layout, sha256)
+
+
+def _remove_unpacked(layout: Layout, sha256: str) -> None:
+    """A record may say anything: it is no path."""
     if is_sha256(sha256):
-        folders.append(layout.unpacked(sha256))
-    for folder in folders:
-        if not leads_outside(layout.root, folder / "any"):
-            with suppress(OSError):
-                remove_tree(folder)
+        _remove_below(layout, layout.unpacked(sha256))
 
 
-def _remove_build(layout: Layout, build: Mapping[str, Json]) -> None:
-    """Its wheel, and all that is known of the builds of its source. A record may say anything: it is no path."""
-    _remove_wheel(layout, build)
-    source = str(build.get("build"))
-    if is_digest(source) and not leads_outside(layout.root, layout.builds(source)):
-        _remove_builds(layout, source)
+def _remove_below(layout: Layout, folder: Path) -> None:
+    if not leads_outside(layout.root, folder / "any"):
+        with suppress(OSError):
+            remove_tree(folder)
 
 
 def _remove_builds(layout: Layout, source: str) -> None:
-    """What is known of the builds of one source, by its build id, that were done or failed."""
-    records = layout.builds(source)
-    for build in _documents(records):
-        _remove_wheel(layout, build)
-    for path in filter(_is_regular, (records, *records.parent.glob(f"{source}-*.log"))):
-        path.unlink(missing_ok=True)
+    """All builds of a source, by its build id, that were done or failed; and what was unpacked of their wheels.
 
-
-def _remove_wheel(layout: Layout, build: Mapping[str, Json]) -> None:
-    if is_digest(str(build.get("sha256"))):
-        _remove_archive(layout, str(build["sha256"]), str(build.get("wheel")))
+    A record may say anything: it is no path.
+    """
+    if not is_build_id(source) or leads_outside(layout.root, layout.builds(source) / "any"):
+        return
+    for folder in sorted(layout.builds(source).glob("*/*")):
+        if is_build_folder(layout, folder) and not leads_outside(layout.root, folder / "any") and folder.is_dir():
+            _remove_unpacked(layout, str(_document(folder / RECORD).get("sha256")))
+            _remove_below(layout, folder)
+            with suppress(OSError):
+                folder.parent.rmdir()  # with the last of its fingerprint, and of its source
+                folder.parent.parent.rmdir()
 
 
 def _built(layout: Layout, names: frozenset[str]) -> set[str]:
-    """The build ids of these projects, as their logs say: of builds that failed, and of older bytes, no entry tells."""
-    first_lines = frozenset(map(first_line_of_log, names))
+    """The build ids of these projects, as the records of builds say: of failures and of older bytes, no entry tells.
+
+    By the name that was asked for, and by that of what was made.
+    """
     found = set()
-    for log in _files(layout, BUILDS):
-        source, _, key = log.stem.partition("-")
-        if is_log(log.name) and log == layout.build_log(source, key) and _first_line(log) in first_lines:
-            found.add(source)
+    for path in _files(layout, BUILDS):
+        if path.name == RECORD and is_build_folder(layout, path.parent):
+            document = _document(path)
+            metadata = document.get("metadata")
+            told = [document.get("project"), metadata.get("name") if isinstance(metadata, dict) else None]
+            if not names.isdisjoint(normalised(name) for name in told if isinstance(name, str)):
+                found.add(path.parent.parent.parent.name)
     return found
 
 
-def _documents(records: Path) -> list[Mapping[str, Json]]:
-    """The builds that were done of one source, as they are written; none where that cannot be read."""
+def _document(path: Path) -> Mapping[str, Json]:
+    """As it is written; empty where it cannot be read."""
     try:
-        builds = json.loads(records.read_bytes())["builds"] if _is_regular(records) else []
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return []
-    return [build for build in builds if isinstance(build, dict)] if isinstance(builds, list) else []
+        document = json.loads(path.read_bytes()) if _is_regular(path) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _files(layout: Layout, bucket: str) -> list[Path]:
@@ -195,11 +205,6 @@ def _files(layout: Layout, bucket: str) -> list[Path]:
 
 def _is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
-
-
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline(LONGEST_LINE)
 
 
 def _project_of(page: Path) -> str:

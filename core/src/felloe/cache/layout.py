@@ -14,7 +14,7 @@ from attrs import frozen
 
 from felloe.values import CacheKey
 
-__all__ = ["BUILDS", "ENTRIES", "PAGES", "WHEEL_METADATA", "Layout", "digest", "key_part"]
+__all__ = ["BUILDS", "ENTRIES", "LOG", "PAGES", "RECORD", "WHEEL_METADATA", "Layout", "digest", "key_part"]
 
 ENTRIES = "built-wheel-metadata-v0"
 WHEEL_METADATA = "wheel-metadata-v0"
@@ -27,6 +27,8 @@ BUILDS = "builds-v0"
 RESOLUTIONS = "resolutions-v0"
 UNPACKED = "unpacked-v0"
 ENVIRONMENTS = "environments-v0"
+
+RECORD, LOG = "record.json", "log.txt"  # in the folder of a build, beside its wheel
 
 SAFE = "-_.+!@=~, "
 LONGEST_PART = 150
@@ -92,12 +94,20 @@ class Layout:
         return self.root / INTERPRETERS / f"{key}.json"
 
     def builds(self, build: str) -> Path:
-        """The records of the builds of one source; `build` is its build id, which is hex."""
-        return self.root / BUILDS / build[:2] / f"{build}.json"
+        """The folder of the builds of one source; `build` is its build id, which is hex."""
+        return self.root / BUILDS / build
 
-    def build_log(self, build: str, key: str) -> Path:
-        """What the backend printed; `key` tells the builds of one source apart."""
-        return self.root / BUILDS / build[:2] / f"{build}-{key}.log"
+    def build(self, build: str, fingerprint: str, goal: str) -> Path:
+        """The folder of one build; `fingerprint` is the key of its fingerprint, which is hex."""
+        return self.builds(build) / fingerprint / goal
+
+    def workplace(self, build: str, fingerprint: str) -> Path:
+        """Where a build takes place, so that what it writes of its paths is the same each time."""
+        return self.scratch / f"{build}-{fingerprint}"
+
+    def build_lock(self, build: str, fingerprint: str) -> Path:
+        """Of the builds in `workplace`."""
+        return self.lock(f"build-{build}-{fingerprint}")
 
     def resolution(self, key: str) -> Path:
         """What a set of build requirements resolved to; `key` is hex."""

@@ -22,11 +22,12 @@ from felloe.cache.root import make_way, writing
 from felloe.errors import CacheError
 from felloe.stepping import must_not_step
 
-__all__ = ["Run", "is_name"]
+__all__ = ["Run", "is_ours"]
 
 DOOR = "users"
 DOOR_TRIES, DOOR_DELAY = 200, 0.05
 is_name = re.compile(r"[0-9a-f]{12}").fullmatch  # of a run
+is_workplace = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}").fullmatch  # of a build: its id and the key of its fingerprint
 
 
 class Run:
@@ -113,17 +114,18 @@ class Run:
         return self._layout.users / f"{name}.lock"
 
     def _remove_dead(self) -> None:
-        for folder in filter(_is_of_a_run, self._layout.scratch.iterdir()):
-            lock = self._lock_of(folder.name)
+        for folder in filter(is_ours, self._layout.scratch.iterdir()):
+            lock = self._lock_of(folder.name) if is_name(folder.name) else self._layout.lock(f"build-{folder.name}")
             if folder != self._scratch and (release := try_lock(self._layout.root, lock)):
                 _remove(folder)
                 lock.unlink(missing_ok=True)
                 release()
 
 
-def _is_of_a_run(path: Path) -> bool:
-    """What else lies in scratch is not ours to remove."""
-    return is_name(path.name) is not None and path.is_dir() and not path.is_symlink()
+def is_ours(path: Path) -> bool:
+    """Whether it is a folder of a run, or the workplace of a build. What else lies in scratch is not ours to remove."""
+    is_known = is_name(path.name) or is_workplace(path.name)
+    return is_known is not None and path.is_dir() and not path.is_symlink()
 
 
 def _remove(folder: Path) -> None:

@@ -13,7 +13,7 @@ import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,24 @@ class Store:
 
     def write_document(self, path: Path, document: Mapping[str, Any]) -> None:
         """Puts a JSON object (not empty) in place of whatever is at `path`. Raises CacheError."""
-        text = json.dumps(document, indent=2, ensure_ascii=False, default=_redacted)
-        self.write(path, (text.removeprefix("{\n") + "\n").encode("utf-8", "surrogatepass"))
+        self.write(path, _body(document))
+
+    def place_folder(self, folder: Path, path: Path, name: str, document: Mapping[str, Any]) -> None:
+        """Moves `folder` (in scratch), with `document` in its file `name`, in place of whatever is at `path`.
+
+        By one rename: nobody sees a part of it. Raises CacheError.
+        """
+        away = self.run.folder()
+        body = _body(document)
+        try:
+            with writing(self._root):
+                (folder / name).write_bytes(_first_line(body) + b"\n" + body)
+                make_way(self._root, path.with_name("any"))
+                with suppress(FileNotFoundError):
+                    path.rename(away / "old")
+                folder.rename(path)
+        finally:
+            self.run.remove(away)
 
     def read(self, path: Path) -> bytes | None:
         """What follows the first line of `path`, when the first line agrees with it; else None."""
@@ -114,6 +130,12 @@ class Store:
                 yield folder / "file"
         finally:
             self.run.remove(folder)
+
+
+def _body(document: Mapping[str, Any]) -> bytes:
+    """All of a document (not empty) but its first line."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_redacted)
+    return (text.removeprefix("{\n") + "\n").encode("utf-8", "surrogatepass")
 
 
 def _first_line(body: bytes) -> bytes:

@@ -55,6 +55,9 @@ class ArchivesView(Archives):
         self._put[sha256] = file
         return file
 
+    async def _handed_out(self, file: Path, sha256: str) -> bool:
+        return await self._is_whole(file, sha256)
+
     def _discard(self, file: Path) -> None:
         self._store.damaged(file, "its bytes have another sha256")
 

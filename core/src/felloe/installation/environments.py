@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
-
 from felloe.cache.folders import Folders
 from felloe.cache.layout import Layout
 from felloe.cache.root import writing
@@ -24,18 +22,9 @@ from felloe.installation.unpacked import unpack_wheel
 from felloe.interpreter import key_of
 from felloe.progress import Event
 from felloe.stepping import work
-from felloe.values import Interpreter, Wheel
+from felloe.values import Environment, Interpreter, Wheel
 
-__all__ = ["Environment", "Environments"]
-
-
-@frozen(kw_only=True)
-class Environment:
-    """A virtual environment (PEP 405): `python` runs in it, `scripts` has its programs and belongs first on PATH."""
-
-    root: Path
-    python: Path
-    scripts: Path
+__all__ = ["Environments"]
 
 
 class Environments:
@@ -64,7 +53,7 @@ class Environments:
         with writing(self._layout.root):
             kept = await self._kept(interpreter, base, _in_order(wheels), into)
             await run_sync(copy_tree, kept, into)
-        return Environment(root=into, python=into / SCRIPTS / "python", scripts=into / SCRIPTS)
+        return Environment(path=into, python=into / SCRIPTS / "python", wheels=tuple(wheels))
 
     async def _kept(self, interpreter: Interpreter, base: Path, wheels: Sequence[Wheel], cwd: Path) -> Path:
         """The one that is copied and never run in. Locks are held one at a time."""
