@@ -325,7 +325,8 @@ class Fingerprint:
     @property
     def key(self) -> str:
         """16 hex digits over all three, as paths and locks of the cache have it."""
-        return hashlib.sha256(f"{self.settings}-{self.interpreter}-{self.toolchain}".encode()).hexdigest()[:16]
+        text = f"{self.settings}-{self.interpreter}-{self.toolchain}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @frozen(kw_only=True)
@@ -396,7 +397,7 @@ class Provide(Protocol):
     """Where builds get their environments from."""
 
     def __call__(self, requirements: Sequence[str], interpreter: Interpreter, stack: Stack) -> Awaitable[Environment]:
-        """A new environment in scratch with what fulfils `requirements` (PEP 508), and each other's; it may be changed.
+        """An environment with what fulfils `requirements` (PEP 508), and each other's. It is not to be written in.
 
         `stack` are the builds that wait for it, the one that asks last. Raises FelloeError.
         """

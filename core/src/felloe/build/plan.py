@@ -175,7 +175,7 @@ def process_environ(
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if waiting:
         ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(env)}))
-    ours |= {"PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
+    ours |= {"PATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INPUT": "1"}
     return {**dict.fromkeys(HOMES, str(home)), **env, **ours}
 
 

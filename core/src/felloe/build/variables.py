@@ -74,7 +74,9 @@ REPEATABLE = {"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}
 IN_HOME = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
 
 # What every backend gets another value of.
-REPLACED = frozenset({"HOME", "PIP_NO_INPUT", "PYTHONNOUSERSITE", "TEMP", "TMP", "TMPDIR", "USERPROFILE"})
+REPLACED = frozenset(
+    {"HOME", "PIP_NO_INPUT", "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "TEMP", "TMP", "TMPDIR", "USERPROFILE"}
+)
 # What no build reads: it belongs to felloe, to a shell, to a terminal or to the session of somebody who is logged in.
 OF_NO_BUILD = frozenset(
     {

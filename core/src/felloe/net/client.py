@@ -67,7 +67,11 @@ class Decoder(Protocol):
 
 @frozen(kw_only=True)
 class NetSettings:
-    """Limits of all requests. Times in seconds; `cert` is a PEM file that is trusted instead of the system's store."""
+    """Limits of all requests. Times in seconds.
+
+    `cert` is a PEM file that is trusted in place of the system's store; `cert_origin` is where it, or the folder, is
+    set.
+    """
 
     offline: bool = False
     timeout: float = 30.0
@@ -75,6 +79,7 @@ class NetSettings:
     concurrent: int = 50
     cert: Path | None = None
     cert_folder: Path | None = None
+    cert_origin: str = ""
     proxies: Mapping[str, Url] = field(factory=dict)
     no_proxy: tuple[str, ...] = ()
     user_agent: str = "felloe"
@@ -465,6 +470,7 @@ def settings_of(config: Config) -> NetSettings:
         concurrent=config.concurrent_downloads,
         cert=Path(file) if file else None,
         cert_folder=Path(folder) if folder and not file else None,
+        cert_origin=config.cert_origin or ("SSL_CERT_FILE" if file else "SSL_CERT_DIR"),
         proxies=config.proxies,
         no_proxy=config.no_proxy,
         user_agent=f"felloe/{version('felloe-core')}",
@@ -482,7 +488,7 @@ def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise NetworkError(
             f"certificates cannot be read from `{settings.cert or settings.cert_folder}`: {error}",
-            hint="mend --cert or SSL_CERT_FILE",
+            hint=f"correct `{settings.cert_origin or '--cert'}`: it has to name certificates in PEM form",
             code="invalid-certificates",
         ) from error
 

@@ -36,6 +36,8 @@ WHOLE: Headers = MappingProxyType({"accept-encoding": "identity"})
 UNCHANGED = frozenset({200, 304})
 # How servers say that they cannot give a part of a file.
 NO_RANGES = frozenset({200, 400, 405, 416, 501})
+TELL_EACH = 2**20  # bytes
+MAX_DIGITS = 19  # of a length
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 
 
@@ -163,9 +165,22 @@ class Downloads:
         path = target()
         with path.open("wb") as file:
             copy = _HashedFile(str(url), file, hashes, self._max_bytes)
-            await response.pour(copy.write)
+            await response.pour(self._told(copy, url, response))
         self._report(_event(url, copy.size))
         return Fetched(path=path, content=copy.content(), validators=validators)
+
+    def _told(self, copy: _HashedFile, url: Url, response: Response) -> Callable[[bytes], None]:
+        """What writes a block, and tells of each MiB."""
+        length = response.headers.get("content-length", "")
+        total = int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None
+
+        def write(block: bytes) -> None:
+            told = copy.size // TELL_EACH
+            copy.write(block)
+            if copy.size // TELL_EACH > told:
+                self._report(_receiving(url, copy.size, total))
+
+        return write
 
     async def _copy(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
         await work()
@@ -300,6 +315,12 @@ async def _local_wheel_metadata(url: Url, filename: str) -> RawMetadata:
     validators = files.stat_of(path)
     raw = await run_sync(read_wheel_metadata, path, filename)
     return RawMetadata(bytes=raw, rung="range", validators=validators)
+
+
+def _receiving(url: Url, size: int, total: int | None) -> Event:
+    of = f" of {total}" if total is not None else ""
+    data = {"url": str(url), "bytes": size, "total": total}
+    return Event(code="receiving", message=f"{url}: {size}{of} bytes so far", data=data)
 
 
 def _event(url: Url, size: int) -> Event:
