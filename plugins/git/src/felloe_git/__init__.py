@@ -77,7 +77,7 @@ class GitRepository:
 
     @hookimpl
     def cache_key(self, dist: Dist) -> CacheKey:
-        """What each project of a repository tells of itself is kept apart, and of it what an editable one would tell."""
+        """What each project of a repository tells of itself is kept apart, and what an editable one would tell."""
         what = [dist.subdirectory, *(["editable"] if dist.editable else [])]
         return CacheKey(parts=(Remote.of(dist.locator["url"]).key_of(*what), commit_of(dist)))
 
