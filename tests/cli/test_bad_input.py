@@ -50,7 +50,7 @@ def test_requirements_that_name_nothing(felloe: Program, index: IndexServer) -> 
             "future": "no-matching-distribution",
             "foreign": "no-matching-distribution",
             "yanked": "no-matching-distribution",
-            "acme ===": "no-matching-distribution",
+            "acme ===nope": "no-matching-distribution",
             "acme=1": "invalid-requirement",
             "": "invalid-requirement",
             "acme[": "invalid-requirement",

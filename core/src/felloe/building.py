@@ -139,18 +139,18 @@ class SdistBuilds:
         self._refuse_forbidden(asked, record)
         provide = self._requirements.provider(order, line, builder.workshop)
 
-        async def build() -> Build:
+        async def build() -> tuple[Build, bool]:
             return await builder.build(order, provide, elsewhere)
 
         # Callers for whom no build waits may wait for each other; those inside one might wait in a circle.
         key = (order.build, order.fingerprint, order.goal, order.may_build)
-        done: Build = await (build() if order.stack else self._flights.share(key, build))
+        done, is_new = await (build() if order.stack else self._flights.share(key, build))
         self._tell_what_prepared_metadata_missed(done, record, asked)
         known = evolve(asked, name=_normal_name(done))
         if asked.name is None and self._fingerprint(self._inputs(known)) != order.fingerprint:
             # Nobody knew that they are meant for this one.
             return await self.get(known, record, material, line, elsewhere)
-        return Done(done, is_new=True)
+        return Done(done, is_new)
 
     # -- the steps
 

@@ -107,6 +107,15 @@ class _Attempt:
     stamp: Stamp | None = None
 
 
+@frozen
+class _Outcome:
+    """What came of an attempt: a build, and whether it was done just now; or what the backend wants besides."""
+
+    build: Build | None = None
+    is_new: bool = False
+    wanted: Sequence[str] = ()
+
+
 class _EnvironmentChangedError(Exception):
     """Somebody wrote in an environment that many share."""
 
@@ -135,11 +144,13 @@ class Builder:
         self._queues: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._failures: list[Failure] = []  # of this run
 
-    async def build(self, order: BuildOrder, provide: Provide, elsewhere: Elsewhere | None = None) -> Build:
-        """What the build gave, and its wheel, are in `builds-v0` then.
+    async def build(
+        self, order: BuildOrder, provide: Provide, elsewhere: Elsewhere | None = None
+    ) -> tuple[Build, bool]:
+        """What the build gave, and whether it was done here: not where another process was faster.
 
-        It is done by `elsewhere`, where that accepts it, else by the project's backend. Raises BuildError, and what
-        `provide` and `elsewhere` raise.
+        It is in `builds-v0` then, with its wheel. It is done by `elsewhere`, where that accepts it, else by the project's
+        backend. Raises BuildError, and what `provide` and `elsewhere` raise.
         """
         await work()
         _refuse_cycle(order)
@@ -153,16 +164,16 @@ class Builder:
 
     # -- by somebody else
 
-    async def _built_elsewhere(self, site: _Site, elsewhere: Elsewhere) -> Build:
+    async def _built_elsewhere(self, site: _Site, elsewhere: Elsewhere) -> tuple[Build, bool]:
         order = site.order
         async with self._alone(order):
             if (known := await self._done_meanwhile(order)) is not None:
-                return known
+                return known, False
             self._tell(f"{order.what}: {elsewhere} builds it")
             began = time.monotonic()
             built = await elsewhere.build(self._job(site))
             try:
-                return await self._given(site, built, time.monotonic() - began)
+                return await self._given(site, built, time.monotonic() - began), True
             except BuildError as error:
                 hint = f"{elsewhere} gave it as built elsewhere: report it to its authors"
                 raise BuildError(error.message, hint=hint, code=error.code) from error
@@ -183,19 +194,19 @@ class Builder:
 
     # -- by the project's backend
 
-    async def _built_by_backend(self, site: _Site, provide: Provide) -> Build:
+    async def _built_by_backend(self, site: _Site, provide: Provide) -> tuple[Build, bool]:
         order, system = site.order, read_build_system(site.source, site.order.what)
         besides: Sequence[str] = ()
         for _ in range(MOST_ATTEMPTS):
             environment = await self._equipped(order, (*system.requires, *order.extra_requires, *besides), provide)
             attempt = _Attempt(system, environment, besides)
             try:
-                done, wanted = await self._attempt(site, attempt)
+                outcome = await self._attempt(site, attempt)
             except _EnvironmentChangedError:
-                done, wanted = await self._attempt_alone(order, attempt)
-            if done is not None:
-                return done
-            besides = (*besides, *wanted)
+                outcome = await self._attempt_alone(order, attempt)
+            if outcome.build is not None:
+                return outcome.build, outcome.is_new
+            besides = (*besides, *outcome.wanted)
         raise BuildError(
             f"{order.what} cannot be built: its backend asks for more requirements each time it gets some",
             hint="tell the author of its build backend, or choose a version that has a wheel",
@@ -224,19 +235,19 @@ class Builder:
             return Environment(path=here.parent.parent, python=here)
         return await provide(requirements, order.interpreter, (*order.stack, order.frame))
 
-    async def _attempt_alone(self, order: BuildOrder, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
+    async def _attempt_alone(self, order: BuildOrder, attempt: _Attempt) -> _Outcome:
         """Again, of the project as it was, in an environment of its own: a backend wrote in one that many share."""
         with self._folder() as into, self._folder() as folder:
             environment = await self.workshop.environments.make(order.interpreter, attempt.environment.wheels, into)
             again = evolve(attempt, environment=environment, is_shared=False)
             return await self._attempt(await self._unpacked(order, folder), again)
 
-    async def _attempt(self, site: _Site, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
-        """The build; or None, and what the backend wants besides. Raises _EnvironmentChangedError."""
+    async def _attempt(self, site: _Site, attempt: _Attempt) -> _Outcome:
+        """Raises _EnvironmentChangedError, and BuildError."""
         order = site.order
         async with self._alone(order):
             if (known := await self._done_meanwhile(order)) is not None:
-                return known, ()
+                return _Outcome(known)
             self._refuse_what_failed(order)  # of another process, or task, that held the lock before us
             attempt = evolve(attempt, stamp=self.workshop.environments.stamp(attempt.environment))
             async with self._workplace(site) as place:
@@ -246,17 +257,17 @@ class Builder:
                     self._check_environment(attempt)
                     raise self._remembered(place, attempt.environment, error) from error.__cause__
 
-    async def _worked(self, site: _Site, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
+    async def _worked(self, site: _Site, attempt: _Attempt) -> _Outcome:
         """As `_attempt`. What was made is looked at when the process has ended, and can no longer change it."""
         order = site.order
         async with running_backend(self._process(site, attempt)) as backend:
             if wanted := await self._wanted_besides(order, attempt, backend):
-                return None, wanted
+                return _Outcome(wanted=wanted)
             began = time.monotonic()
             made = await self._made(site, backend)
             seconds = time.monotonic() - began
         self._check_environment(attempt)
-        return await self._recorded(site, attempt, made, seconds), ()
+        return _Outcome(await self._recorded(site, attempt, made, seconds), is_new=True)
 
     async def _wanted_besides(self, order: BuildOrder, attempt: _Attempt, backend: Backend) -> Sequence[str]:
         """What the backend requires and has not asked for before; nothing where the environment has it."""

@@ -26,8 +26,10 @@ FAULT = "this is a fault of the project or of its backend: choose another versio
 def read_prepared(info: Path, order: BuildOrder) -> Metadata:
     """METADATA of the `.dist-info` folder that a backend prepared, and named after them. Raises BuildError."""
     metadata = _checked(_read_metadata(info / "METADATA", order), order)
-    name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-    _check_label(info.name, name, version, metadata, order)
+    stem = info.name.removesuffix(".dist-info")
+    name, _, version = stem.rpartition("-")
+    if canonicalize_name(stem) != canonicalize_name(metadata.name):  # as setuptools before 64 calls it
+        _check_label(info.name, name, version, metadata, order)
     return metadata
 
 

@@ -15,6 +15,8 @@ from felloe.progress import Event
 
 __all__ = ["Moving"]
 
+LASTING = frozenset({"build", "waiting"})  # events that are shown at once, as what they tell of takes its time
+
 
 class Moving:
     """Starts at once, on stderr; `close` clears it away."""
@@ -35,6 +37,8 @@ class Moving:
         if event.code == "download" and (done := self._tasks.pop(url, None)) is not None:
             self._bars.remove_task(done)
         self._now.update(text=Text(message, no_wrap=True, overflow="ellipsis"))
+        if event.code in LASTING:
+            self._live.refresh()
 
     def line(self, text: str) -> None:
         """One that stays, above what moves."""
@@ -46,4 +50,5 @@ class Moving:
     def _advance(self, url: str, received: int, total: int | None) -> None:
         if url not in self._tasks:
             self._tasks[url] = self._bars.add_task(basename(url.partition("#")[0]), total=total)
+            self._live.refresh()
         self._bars.update(self._tasks[url], completed=received)
