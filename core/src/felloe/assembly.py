@@ -281,6 +281,7 @@ class Database(Line):
             environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
             resolutions=Resolutions(self._layout, self._store),
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
+            limits=self.config.limits,
             report=self._report,
             clock=self._clock,
         )

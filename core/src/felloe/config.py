@@ -68,10 +68,14 @@ class Policy:
 
 @frozen(kw_only=True)
 class Limits:
-    """Bounds against hostile and broken servers: an index page (decoded), METADATA, and all retries of a request."""
+    """Bounds against hostile and broken servers, archives and backends.
+
+    Of an index page (decoded), METADATA, what is kept of the output of a build, and all retries of a request.
+    """
 
     max_page_bytes: int = 128 * 2**20
     max_metadata_bytes: int = 16 * 2**20
+    max_build_output_bytes: int = 2**20
     max_retry_seconds: float = 60.0
 
 
@@ -136,6 +140,7 @@ class Options(TypedDict, total=False):
     concurrent_builds: int | None
     max_page_bytes: int | None
     max_metadata_bytes: int | None
+    max_build_output_bytes: int | None
     max_retry_seconds: float | None
     disabled: Sequence[str] | None
     strict: bool | None
@@ -502,5 +507,6 @@ BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,
     "max-metadata-bytes": read.count,
+    "max-build-output-bytes": read.count,
     "max-retry-seconds": read.seconds,
 }

@@ -38,7 +38,7 @@ from felloe.cache.layout import Layout
 from felloe.cache.removal import remove_tree
 from felloe.cache.root import make_way, writing
 from felloe.cache.run import Run
-from felloe.config import Building
+from felloe.config import Building, Limits
 from felloe.errors import BuildCycleError, BuildError, BuildNeededError, CacheError, FelloeError
 from felloe.installation.environments import Environments
 from felloe.progress import Event
@@ -101,6 +101,7 @@ class Workshop:
     environments: Environments
     resolutions: Resolutions
     sources: Sequence[tuple[str, str]]
+    limits: Limits
     report: Callable[[Event], None]
     clock: Callable[[], float]
 
@@ -346,6 +347,7 @@ class Builder:
             backend_path=system.backend_path,
             environ=self._environ(site, scripts=environment.scripts),
             log=site.log,
+            most_log=self.workshop.limits.max_build_output_bytes,
             timeout=self._building.build_timeout,
             what=site.order.what,
             editable=site.order.dist.editable,
