@@ -24,7 +24,7 @@ from felloe.errors import (
 from felloe.hookspecs import hookimpl
 from felloe.progress import Event
 from felloe.request import redacted
-from felloe.scm import asks_scm, git_environ, scm_state
+from felloe.scm import asks_scm, check_repository, git_environ, scm_state
 from felloe.settings import refuse_unknown
 from felloe.stepping import is_stepping, must_not_step
 from felloe.url import Url
@@ -105,6 +105,7 @@ __all__ = [
     "Stale",
     "Url",
     "asks_scm",
+    "check_repository",
     "git_environ",
     "hookimpl",
     "is_stepping",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from felloe.plugin import CacheError, Context, SourceError, git_environ, scm_state
+from felloe.plugin import CacheError, Context, SourceError, check_repository, git_environ, scm_state
 from felloe_path.copying import copy_file
 from felloe_path.reading import GONE, Check
 from felloe_path.tree import Listing
@@ -63,8 +63,9 @@ class Repository:
 async def state_of(folder: Path, ctx: Context) -> str | None:
     """`scm_state`, and a digest of what is staged and not committed, as that decides too what git says is tracked.
 
-    None also where `folder` is not in the work tree of its repository.
+    None also where `folder` is not in the work tree of its repository. Raises SourceError (see `check_repository`).
     """
+    check_repository(folder)
     if await _git(folder, ctx, "rev-parse", "--is-inside-work-tree") != b"true\n":
         return None
     state = await scm_state(folder, ctx)
@@ -75,7 +76,11 @@ async def state_of(folder: Path, ctx: Context) -> str | None:
 
 
 async def repository_of(folder: Path, ctx: Context) -> Repository | None:
-    """That in whose work tree the real path `folder` lies; None where there is none with a commit, or no git."""
+    """That in whose work tree the real path `folder` lies; None where there is none with a commit, or no git.
+
+    Raises SourceError (see `check_repository`).
+    """
+    check_repository(folder)
     said = await _git(
         *(folder, ctx, "rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index"),
         *("--git-path", "shallow", "--show-object-format", "HEAD", "--symbolic-full-name", "HEAD"),
