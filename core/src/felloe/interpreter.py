@@ -231,12 +231,22 @@ def query(path: Path, *, time_limit: float = TIME_LIMIT) -> Interpreter:
     """
     if _is_running(path):
         return _myself(path)
+    _check_configuration(path)
     facts = _ask(path, _library(), time_limit)
     try:
         interpreter = from_json({**facts, "tags": _tags(path, facts)})
     except ValueError as error:
         raise _not_a_python(path, f"gave an answer that cannot be right: {error}") from error
     return interpreter if _is_elsewhere(interpreter.path, path) else attrs.evolve(interpreter, path=path)
+
+
+def _check_configuration(path: Path) -> None:
+    """Raises InterpreterError where the interpreter would wait for its own pyvenv.cfg (PEP 405), which is a FIFO."""
+    for folder in path.parents[:2]:
+        mode = _mode(folder / "pyvenv.cfg")
+        if mode and not stat.S_ISREG(mode):
+            message = f"`{folder / 'pyvenv.cfg'}`, which says how `{path}` starts, is not a regular file"
+            raise InterpreterError(message, hint=_GIVE_ONE, path=str(path))
 
 
 def _is_running(path: Path) -> bool:

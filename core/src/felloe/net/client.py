@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import ssl
+import stat
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -478,8 +479,10 @@ def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
+        if settings.cert is not None and not stat.S_ISREG(settings.cert.stat().st_mode):
+            raise OSError("it is no regular file")
         return ssl.create_default_context(cafile=settings.cert, capath=settings.cert_folder)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # ssl.SSLError as well
         raise NetworkError(
             f"certificates cannot be read from `{settings.cert or settings.cert_folder}`: {error}",
             hint="mend --cert or SSL_CERT_FILE",
