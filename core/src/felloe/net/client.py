@@ -10,7 +10,7 @@ import stat
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -29,7 +29,7 @@ from felloe.url import Url
 if TYPE_CHECKING:
     from felloe.config import Config
 
-__all__ = ["Client", "Exchange", "NetSettings", "Response", "is_exempt", "settings_of"]
+__all__ = ["Client", "Exchange", "NetSettings", "Response", "is_exempt", "owed_bytes", "settings_of"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
+# Over all of its time, it has to bring on average this much a second, as soon as it has taken ten times the span that
+# is free; before that, less. Many downloads that share a thin line are not cut, and what drips does not go on for days.
+SLOWEST_RATE, RISE = 10 * 1024, 10
 PLAIN = frozenset({"", "identity"})
 # stamina logs each retry. Whoever listens to logs gets that; where nobody does, nothing is to be printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -68,10 +71,14 @@ class Decoder(Protocol):
 
 @frozen(kw_only=True)
 class NetSettings:
-    """Limits of all requests. Times in seconds; `cert` is a PEM file that is trusted instead of the system's store."""
+    """Limits of all requests. Times in seconds; `cert` is a PEM file that is trusted instead of the system's store.
+
+    A body may take `free_seconds` at whatever pace; see `owed_bytes` for the rest of its time.
+    """
 
     offline: bool = False
     timeout: float = 30.0
+    free_seconds: float = 60.0
     retry_seconds: float = 60.0
     concurrent: int = 50
     cert: Path | None = None
@@ -101,17 +108,20 @@ class Exchange:
 class Response:
     """A response whose body has not been read: `url` after redirects, header names in lower case."""
 
-    def __init__(self, url: Url, response: httpx.Response, timeout: float) -> None:
+    def __init__(self, url: Url, response: httpx.Response, settings: NetSettings) -> None:
         self.url = url
         self.status = response.status_code
         self.headers = _in_lower_case(response.headers)
         self._response = response
-        self._timeout = timeout
+        self._timeout = settings.timeout
+        self._free = settings.free_seconds
+        self._began = anyio.current_time()
+        self._received = 0
 
     async def pour(self, write: Callable[[bytes], None]) -> None:
         """Hands the body to `write` in blocks, as it was sent: not decoded.
 
-        Raises TimeoutError where it comes too slowly, and what `write` raises.
+        Raises TimeoutError or NetworkError where it comes too slowly, and what `write` raises.
         """
         chunks = self._response.aiter_raw()
         try:
@@ -137,7 +147,24 @@ class Response:
             while size < SLOWEST_BLOCK and (chunk := await anext(chunks, None)) is not None:
                 parts.append(chunk)
                 size += len(chunk)
+                self._check_pace(len(chunk))
         return b"".join(parts)
+
+    def _check_pace(self, count: int) -> None:
+        self._received += count
+        seconds = anyio.current_time() - self._began
+        if self._received < owed_bytes(seconds, self._free):
+            raise NetworkError(
+                f"{self.url} comes too slowly: {self._received} bytes in {math.ceil(seconds)} s",
+                hint="try again later, or with fewer --concurrent-downloads",
+                code="timeout",
+                transient=True,
+            )
+
+
+def owed_bytes(seconds: float, free: float) -> float:
+    """What a body has to have brought after `seconds`, of which `free` cost nothing: on average, more with the time."""
+    return 0.0 if seconds <= free else seconds * SLOWEST_RATE * min(1.0, seconds / (RISE * free))
 
 
 class _Text:
@@ -249,7 +276,7 @@ class Client:
         """
         if self._settings.offline:
             raise OfflineError(f"{request.url} is needed, and the network is off", hint="run without --offline once")
-        patience = _Patience(self._settings.retry_seconds, self._report)
+        patience = _Patience(self._settings, self._report)
         async for attempt in stamina.retry_context(
             on=patience.pause_after,
             attempts=patience.attempts,
@@ -258,15 +285,15 @@ class Client:
             wait_max=LONGEST_WAIT,
         ):
             with attempt:
-                return await self._try(request, read)
+                return await self._try(request, read, patience)
         raise AssertionError("stamina raises what the last attempt raised")
 
     async def aclose(self) -> None:
         await self._connections.aclose()
 
-    async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+    async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience) -> T:
         try:
-            return await self._allowed(request, read)
+            return await self._allowed(request, read, patience)
         except TimeoutError as error:
             raise self._too_slow(request.url) from error
         except httpx.TimeoutException as error:
@@ -276,22 +303,24 @@ class Client:
                 raise  # a file that could not be written, say
             raise _unreachable(request.url, error) from error
 
-    async def _allowed(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+    async def _allowed(self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience) -> T:
         """As `_follow`, again for each server on the way for whom an extension has other credentials.
 
         No connection is held meanwhile: somebody may have to be asked for a password.
         """
-        while isinstance(answer := await self._follow(request, read), _Refused):
+        while isinstance(answer := await self._follow(request, read, patience), _Refused):
             redirected = answer.url.origin != request.url.origin
             if not await self._credentials.ask(answer.url, answer.pair, redirected=redirected):
                 raise answer.error
         return answer
 
-    async def _follow(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T | _Refused:
+    async def _follow(
+        self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience
+    ) -> T | _Refused:
         url = request.url
         for _ in range(MOST_REDIRECTS):
             headers, pair = self._headers(url, request)
-            async with self._send(url, request.method, headers) as response:
+            async with self._send(url, request.method, headers, patience) as response:
                 self._report(_event(request, response))
                 target = response.headers.get("location")
                 if response.status not in REDIRECTS or target is None:
@@ -313,15 +342,19 @@ class Client:
         return headers, pair
 
     @asynccontextmanager
-    async def _send(self, url: Url, method: str, headers: Mapping[str, str]) -> AsyncIterator[Response]:
+    async def _send(
+        self, url: Url, method: str, headers: Mapping[str, str], patience: _Patience
+    ) -> AsyncIterator[Response]:
         limit = self._settings.timeout
         raw = httpx.Request(method, url.reveal(), headers=headers)
         raw.extensions["timeout"] = {"connect": limit, "read": limit, "write": limit, "pool": limit}
+        asked = anyio.current_time()
         async with self._limiter, self._connections.of(url) as transport:
-            with anyio.fail_after(2 * limit):
+            patience.extend(anyio.current_time() - asked)  # nobody is slow while others are served
+            with patience.capped(url), anyio.fail_after(2 * limit):
                 response = await transport.handle_async_request(raw)
             try:
-                yield Response(url, response, limit)
+                yield Response(url, response, self._settings)
             finally:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
@@ -348,13 +381,35 @@ class _Refused:
 
 
 class _Patience:
-    """What one request may still cost: how many attempts, and how many seconds from now on."""
+    """What one request may still cost: how many attempts, and how many seconds until the last of them is answered.
 
-    def __init__(self, seconds: float, report: Callable[[Event], None]) -> None:
-        self.attempts = ATTEMPTS if seconds else 1
+    The first one, over all redirects, may take what one answer may take, if that is longer.
+    """
+
+    def __init__(self, settings: NetSettings, report: Callable[[Event], None]) -> None:
+        self.attempts = ATTEMPTS if settings.retry_seconds else 1
         self._made = 0
-        self._end = anyio.current_time() + seconds
+        self._seconds = settings.retry_seconds
+        self._end = anyio.current_time() + settings.retry_seconds
+        self._more = max(2 * settings.timeout - settings.retry_seconds, 0.0)
         self._report = report
+
+    def extend(self, seconds: float) -> None:
+        self._end += seconds
+
+    @contextmanager
+    def capped(self, url: Url) -> Iterator[None]:
+        """Raises NetworkError where what is done here takes longer than all attempts may."""
+        more = 0.0 if self._made else self._more
+        left = self._end - anyio.current_time() + more
+        with anyio.move_on_after(max(left, 0.0)) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise NetworkError(
+                f"{url} did not answer within {self._seconds + more:g} s, all tries taken",
+                hint="try again later, or allow more with `max-retry-seconds`",
+                code="timeout",
+            )
 
     def pause_after(self, error: Exception) -> bool | float:
         """Whether to try again, or after how many seconds: those that the server asks for, or none at all."""
