@@ -13,6 +13,7 @@ import click
 from attrs import frozen
 
 from felloe.blocking import BlockingDatabase
+from felloe.cli.ending import tidying
 from felloe.cli.output import Console, error_object, print_json
 from felloe.config import Config, Options
 from felloe.errors import FelloeError, RequirementError
@@ -171,7 +172,7 @@ def open_session(
     for warning in (text for file in (*files, *build_constraints) for text in file.warnings):
         console.report(Event(code="warning", message=warning))
     try:
-        with BlockingDatabase(config, reporter=console) as database:
+        with BlockingDatabase(config, reporter=console) as database, tidying(database.database.release):
             asked = [_parsed(text) for text in texts]
             asked += [Asked(request.text, request) for file in files for request in file.requirements]
             if config.policy.require_hashes and not explains:

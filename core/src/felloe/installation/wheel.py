@@ -13,6 +13,7 @@ from attrs import frozen
 from felloe.errors import ArchiveError
 from felloe.installation.scripts import EntryPoint, parse_entry_points
 from felloe.net.member import naming, shown
+from felloe.stepping import check_cancelled
 
 if TYPE_CHECKING:
     from felloe.net.zip import ZipReader
@@ -87,6 +88,7 @@ def check_format(archive: Path, filename: str) -> None:
 def _paths(folder: Path) -> Iterator[str]:
     """The files below `folder`, with slashes."""
     for where, folders, names in os.walk(folder):
+        check_cancelled()
         for path in (Path(where, name) for name in (*folders, *names)):
             _check_path(path, path.relative_to(folder).as_posix())
         yield from (Path(where, name).relative_to(folder).as_posix() for name in names)

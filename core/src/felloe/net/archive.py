@@ -21,6 +21,7 @@ from felloe.net.member import Member, naming, shown
 from felloe.net.tar import TarReader
 from felloe.net.tree import Tree
 from felloe.net.zip import ZipReader
+from felloe.stepping import check_cancelled
 
 __all__ = ["Limits", "read_sdist_members", "read_wheel_metadata", "unpack"]
 
@@ -42,6 +43,7 @@ def unpack(archive: Path, filename: str, into: Path, limits: Limits = DEFAULT_LI
         budget = Budget(limits, _size(file))
         tree = Tree(into, limits, budget)
         for member in _members(file, budget):
+            check_cancelled()
             tree.add(member)
         return tree.finish()
 
@@ -82,6 +84,7 @@ def _read_members(members: Iterable[Member], wanted: frozenset[str], max_member:
     top: str | None = None
     found: dict[str, bytes | None] = {}
     for member in filter(lambda member: member.parts, members):
+        check_cancelled()
         top = top or member.parts[0]
         name = "/".join(member.parts[1:])
         if member.parts[0] == top and name in wanted:

@@ -17,7 +17,7 @@ from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
 from felloe.net.pages import as_key, response_of
 from felloe.progress import Event
-from felloe.stepping import work
+from felloe.stepping import check_cancelled, work
 from felloe.url import Url
 from felloe.values import Entry, Fetched, Fresh, RawMetadata, Stale
 
@@ -286,6 +286,7 @@ def _copy(url: Url, target: Path, hashes: Mapping[str, str], max_bytes: int) -> 
     with path.open("rb") as source, target.open("wb") as file:
         copy = _HashedFile(str(url), file, hashes, max_bytes)
         while block := source.read(CHUNK):
+            check_cancelled()
             copy.write(block)
     return Fetched(path=target, content=copy.content(), validators=before)
 

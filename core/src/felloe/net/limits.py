@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from felloe.errors import ArchiveError
+from felloe.stepping import check_cancelled
 
 __all__ = ["Budget", "Limits"]
 
@@ -36,7 +37,8 @@ class Budget:
         self._entries = 0
 
     def spend(self, count: int) -> None:
-        """Raises ArchiveError where `count` more bytes are too many."""
+        """Raises ArchiveError where `count` more bytes are too many. Ends what nobody wants any more."""
+        check_cancelled()
         self._bytes += count
         if self._bytes > self._max_bytes:
             raise ArchiveError(f"unpacks to more than {self._max_bytes} bytes", code="archive-too-large")
