@@ -12,6 +12,7 @@ import pytest
 
 from felloe.cache.layout import Layout
 from felloe.cache.run import Run
+from felloe.config import Limits
 from felloe.testing import IndexServer, Project, make_wheel
 from felloe.verify import Fault, Verification
 from tests.cli.conftest import fill
@@ -50,7 +51,7 @@ def faults(cache: Path) -> list[Fault]:
     """Nothing is changed by it."""
     before = everything(cache)
     layout = Layout(cache)
-    found = list(Verification(layout, Run(layout)).faults())
+    found = list(Verification(layout, Run(layout), Limits()).faults())
     assert everything(cache) == before
     assert all(each.path.isprintable() and each.message.isprintable() and each.hint for each in found)
     return found

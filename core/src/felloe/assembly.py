@@ -228,8 +228,9 @@ class Database(Line):
             run=run,
             store=store,
             pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
-            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE),
+            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, limits),
             memory=Memory(),
+            limits=limits,
             offline=self.config.offline,
             report=self._report,
             clock=self._clock,
@@ -278,7 +279,9 @@ class Database(Line):
             layout=self._layout,
             run=self._run,
             history=history,
-            environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
+            environments=Environments(
+                layout=self._layout, run=self._run, store=self._store, report=self._report, limits=self.config.limits
+            ),
             resolutions=Resolutions(self._layout, self._store),
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
             limits=self.config.limits,

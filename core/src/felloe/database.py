@@ -108,8 +108,7 @@ class Line:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        limit = parts.config.limits.max_metadata_bytes
-        self._entries = Entries(parts.records, parts.archives, self._now, max_metadata_bytes=limit)
+        self._entries = Entries(parts.records, parts.archives, self._now, parts.config.limits)
         self._trees = Flights()
 
     async def find(self, item: str | Request) -> Sequence[Dist]:

@@ -12,6 +12,7 @@ from felloe import dispatch, hash_rules
 from felloe.build.plan import project_folder, read_pyproject
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
+from felloe.config import Limits
 from felloe.errors import ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
@@ -28,13 +29,11 @@ STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
 class Entries:
     """Entries in the cache. `now` gives the instant as records have it (RFC 3339)."""
 
-    def __init__(
-        self, records: Records, archives: Archives, now: Callable[[], str], *, max_metadata_bytes: int
-    ) -> None:
+    def __init__(self, records: Records, archives: Archives, now: Callable[[], str], limits: Limits) -> None:
         self._records = records
         self._archives = archives
         self._now = now
-        self._max_metadata_bytes = max_metadata_bytes
+        self._limits = limits
 
     async def refresh(self, at: Place, record: Record, verdict: Fresh) -> Record:
         """The record after a check that found it true."""
@@ -140,23 +139,24 @@ class Entries:
     async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
         """What the bytes tell of themselves, put into the record of their entry."""
         if at.dist.kind == "wheel":
-            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
+            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename, self._limits)), "wheel"
         elif at.dist.kind == "tree":
             found = self._proven(at, await _read_tree(path, at.dist, at.what))
         else:
-            found = self._proven(at, await _read_sdist(path, at.dist))
+            found = self._proven(at, await _read_sdist(path, at.dist, self._limits))
         return await self._records.change(
             at.path, lambda old: _with_found(at, based_on(old, at.source.kind.name, entry), found)
         )
 
     def _proven(self, at: Place, members: Mapping[str, bytes]) -> Found:
-        found = static_metadata(members, filename_version=at.dist.version)
+        limit = self._limits.max_metadata_bytes
+        found = static_metadata(members, filename_version=at.dist.version, max_bytes=limit)
         if found is not None:
             check_identity(found[0], name=at.dist.name, version=at.dist.version, what=at.what)
         return found
 
     def _parsed(self, at: Place, raw: bytes) -> Metadata:
-        metadata = parse_metadata(raw, what=at.what, max_bytes=self._max_metadata_bytes)
+        metadata = parse_metadata(raw, what=at.what, max_bytes=self._limits.max_metadata_bytes)
         check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         return metadata
 
@@ -173,15 +173,15 @@ class Entries:
         )
 
 
-async def _read_wheel(path: Path, filename: str) -> bytes:
+async def _read_wheel(path: Path, filename: str, limits: Limits) -> bytes:
     from anyio.to_thread import run_sync
 
     from felloe.net.archive import read_wheel_metadata
 
-    return await run_sync(read_wheel_metadata, path, filename)
+    return await run_sync(read_wheel_metadata, path, filename, limits)
 
 
-async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
+async def _read_sdist(path: Path, dist: Dist, limits: Limits) -> Mapping[str, bytes]:
     """Those of the project itself, which need not be at the top."""
     from anyio.to_thread import run_sync
 
@@ -189,7 +189,7 @@ async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
 
     folder = f"{dist.subdirectory}/" if dist.subdirectory else ""
     wanted = {folder + name: name for name in STATIC_MEMBERS}
-    members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted))
+    members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted), limits)
     return {wanted[place]: content for place, content in members.items()}
 
 

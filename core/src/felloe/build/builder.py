@@ -155,7 +155,7 @@ class Builder:
                 build = await self._with_wheel(site.order, built.wheel, into)
             else:
                 raw = b"" if built.metadata is None else built.metadata.bytes
-                build = _build(site.order, "metadata", read_given(raw, site.order))
+                build = _build(site.order, "metadata", read_given(raw, site.order, self.workshop.limits))
             build = evolve(build, requires=built.requires, provenance=built.provenance, seconds=round(seconds, 3))
             return self._add(build, into)
 
@@ -187,7 +187,7 @@ class Builder:
         else:
             top = folder / "source"
             top.mkdir()
-            source = await run_sync(unpack, order.archive, order.dist.filename, top)
+            source = await run_sync(unpack, order.archive, order.dist.filename, top, self.workshop.limits)
             source = project_folder(source, order.dist, order.what)
         return _Site(order=order, folder=folder, top=top, source=source)
 
@@ -267,18 +267,18 @@ class Builder:
         """The build, checked, in `builds-v0`."""
         from anyio.to_thread import run_sync
 
-        order = site.order
+        order, limits = site.order, self.workshop.limits
         with self._folder(is_kept=not self._is_kept) as into:
             if not made.name.endswith(".whl"):
-                build = _build(order, "metadata", read_prepared(made, order))
+                build = _build(order, "metadata", read_prepared(made, order, limits))
             elif order.dist.editable and order.goal == "metadata":  # it leads to the copy, which is about to go
-                build = _build(order, "metadata", read_wheel(made, order))
+                build = _build(order, "metadata", read_wheel(made, order, limits))
             else:
                 build = await self._with_wheel(order, made, into)
             build = evolve(
                 build,
                 backend=system.backend,
-                backend_version=await run_sync(version_of_backend, system, environment.wheels),
+                backend_version=await run_sync(version_of_backend, system, environment.wheels, limits),
                 requires=_pins(environment.wheels),
                 hashes={wheel.filename: wheel.sha256 for wheel in environment.wheels},
                 seconds=round(seconds, 3),
@@ -291,7 +291,7 @@ class Builder:
         from anyio.to_thread import run_sync
 
         wheel = await run_sync(moved_wheel, wheel, into, order)
-        metadata = await run_sync(read_wheel, wheel, order)
+        metadata = await run_sync(read_wheel, wheel, order, self.workshop.limits)
         sha256, size = (await digests_of(wheel))["sha256"], wheel.stat().st_size
         goal: BuildGoal = "editable" if order.goal == "editable" else "wheel"
         return evolve(_build(order, goal, metadata), wheel=wheel.name, sha256=sha256, size=size)

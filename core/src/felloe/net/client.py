@@ -49,6 +49,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 PROXY_SCHEMES = frozenset({"http", "https"})
 PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
+HINT_LARGE = "look whether the address is right; if it is, raise `max-page-bytes` or `max-metadata-bytes`"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
 GZIP, ZLIB, RAW = 31, 15, -15  # "window bits", by which zlib tells its formats apart
 MOST_MEMBERS = 10_000  # of one body; each takes some time, however little it holds
@@ -235,7 +236,8 @@ class _Text:
         return zlib.decompressobj(self._format)
 
     def _too_large(self) -> SourceError:
-        return SourceError(f"{self._url} is larger than {self._max_bytes} bytes", code="too-large")
+        message = f"{self._url} is larger than {self._max_bytes} bytes"
+        return SourceError(message, hint=HINT_LARGE, code="too-large")
 
     def _damaged(self, reason: str) -> SourceError:
         return SourceError(f"{self._url} is not encoded as it says: {reason}", code="invalid-encoding")

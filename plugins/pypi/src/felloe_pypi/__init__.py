@@ -35,7 +35,6 @@ __all__ = ["PyPI", "SimpleIndex"]
 
 # PyPI tells clients to keep a page for ten minutes; this counts where a server (or a proxy before it) says nothing.
 PAGE_LIFETIME = 600.0
-MOST_METADATA = 16 * 1024 * 1024
 SETTINGS = ("url", "find_links", "projects", "missing")
 NOT_THERE = frozenset({404, 410})
 # Object stores say so of what is not there to those who may not list it. Who may not read the wheel either learns it
@@ -216,7 +215,7 @@ def _published_address() -> str:
 
 async def _read(sidecar: Url, hashes: Mapping[str, str] | None, ctx: Context) -> bytes | None:
     try:
-        return await ctx.http.read(sidecar, max_bytes=MOST_METADATA, hashes=hashes)
+        return await ctx.http.read(sidecar, hashes=hashes)
     except NetworkError as error:
         if error.payload.get("status") in REFUSED:
             return None
