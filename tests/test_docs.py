@@ -17,10 +17,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
+import click
 import pluggy
 import pytest
 
 from felloe import BlockingDatabase, Config, Url
+from felloe.cli.program import COMMANDS
 from felloe.hookspecs import EXTENSIONS, ExtensionSpec, SourceSpec
 from felloe.testing import IndexServer, Project, Repository, make_sdist, make_wheel
 from tests.fixtures.line import own_sources
@@ -156,7 +158,7 @@ def test_the_example_of_builder_builds(index: IndexServer, tmp_path: Path, monke
     assert other.rung == "prepare"
 
 
-RUN_AS_THEY_ARE = ("felloe metadata flask 'boto3", "felloe explain docopt")
+RUN_AS_THEY_ARE = ("felloe metadata flask 'boto3", "felloe metadata attrs 'flask", "felloe explain docopt")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,7 @@ RUN_AS_THEY_ARE = ("felloe metadata flask 'boto3", "felloe explain docopt")
 )
 def test_console_examples_run(lines: str, index: IndexServer, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("attrs\n")
+    (tmp_path / "constraints.txt").write_text("attrs<26\n")
     project_tree(tmp_path / "acme", "acme")
     repository = Repository(tmp_path / "acme.git")
     repository.commit(project_files("acme"))
@@ -174,6 +177,44 @@ def test_console_examples_run(lines: str, index: IndexServer, tmp_path: Path) ->
         assert command[0] == "felloe"
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, SimpleNamespace(command=command, stderr=done.stderr)
+
+
+SHOWN = re.compile(r"`felloe ([^\n]+ --json)`[^\n]*:\n\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"), [match.groups() for match in SHOWN.finditer((ROOT / "docs/cli.md").read_text())]
+)
+def test_json_is_what_the_page_shows(line: str, shown: str, index: IndexServer) -> None:
+    command = [sys.executable, "-m", "felloe", *shlex.split(line)]
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    assert is_like(json.loads(shown), json.loads(printed)), printed
+
+
+def is_like(shown: object, printed: object) -> bool:
+    """The same keys, and the same values but for `...`, which stands for anything."""
+    if isinstance(shown, dict) and isinstance(printed, dict):
+        return list(shown) == list(printed) and all(is_like(shown[key], printed[key]) for key in shown)
+    if isinstance(shown, list) and isinstance(printed, list):
+        return len(shown) == len(printed) and all(map(is_like, shown, printed))
+    if isinstance(shown, str) and isinstance(printed, str):
+        return re.fullmatch(".*".join(map(re.escape, shown.split("..."))), printed, re.DOTALL) is not None
+    return shown == printed
+
+
+def test_every_option_is_on_a_page() -> None:
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("cli.md", "configuration.md"))
+    commands = [importlib.import_module(f"felloe.cli.{name}").command for name in COMMANDS]
+    options = {name for command in commands for each in all_params(command) for name in each.opts if name[:2] == "--"}
+
+    assert [name for name in sorted(options) if f"`{name}" not in pages] == []
+
+
+def all_params(command: click.Command) -> list[click.Parameter]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(param for each in below for param in all_params(each))]
 
 
 @pytest.mark.parametrize("text", blocks("toml"))

@@ -28,7 +28,16 @@ def column(number: int) -> list[str]:
 
 def test_every_key_of_a_file() -> None:
     one_by_one = re.findall(r'read\.first\(\w+, "([a-z-]+)"\)', Path(config.__file__).read_text())
-    tables = (config.GENERAL, config.POLICY, config.BUILDING, config.LIMITS, one_by_one, LISTS, ["no-index", "cert"])
+    tables = (
+        config.GENERAL,
+        config.FORMATS,
+        config.POLICY,
+        config.BUILDING,
+        config.LIMITS,
+        one_by_one,
+        LISTS,
+        ["no-index", "cert"],
+    )
     known = {key for table in tables for key in table} - NOT_IN_FILES - NOT_OURS
 
     assert sorted(column(0)) == sorted(known | {f"build.{key}" for key in config.BUILD_TABLE})

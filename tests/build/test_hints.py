@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.build.hints import hint_for, lacks_room
+from felloe.build.hints import cause_of, hint_for, lacks_room
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,31 @@ def test_a_module_that_is_not_required_is_said_to_be_so() -> None:
 
     assert "build-system.requires" in hint
     assert "--no-build-isolation" in hint
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("OSError: [Errno 28] No space left on device", "accident"),
+        ("urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>", "accident"),
+        ("urllib.error.URLError: <urlopen error [Errno 111] Connection refused>", "accident"),
+        ("fatal: unable to access 'https://example.com/x.git/': Could not resolve host: example.com", "accident"),
+        ("urllib.error.HTTPError: HTTP Error 503: Service Unavailable", "accident"),
+        ("warning: spurious network error (3 tries remaining): [7] Could not connect to server", "accident"),
+        ("gcc: fatal error: Killed signal terminated program cc1", "accident"),
+        ("MemoryError", "accident"),
+        ("OSError: [Errno 12] Cannot allocate memory", "accident"),
+        ("OSError: [Errno 24] Too many open files: 'x'", "accident"),
+        ("error: could not compile `acme` (signal: 9, SIGKILL: kill)", "accident"),
+        ("spam.c:1:10: fatal error: zlib.h: No such file or directory", "machine"),
+        ("/usr/bin/ld: cannot find -lssl: No such file or directory", "machine"),
+        ("error: command 'gcc' failed: No such file or directory", "machine"),
+        ("  No CMAKE_CXX_COMPILER could be found.", "machine"),
+        ("ModuleNotFoundError: No module named 'numpy'", None),
+        ("ModuleNotFoundError: No module named 'pkg_resources'", None),
+        ("RuntimeError: broken", None),
+        ("urllib.error.HTTPError: HTTP Error 404: Not Found", None),
+    ],
+)
+def test_whose_fault_it_is(line: str, cause: str | None) -> None:
+    assert cause_of(["building", line, "subprocess failed"]) == cause

@@ -6,11 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from felloe.build.builder import Builder, Workshop
 from felloe.build.history import History
 from felloe.build.plan import BuildOrder
-from felloe.build.product import read_wheel
+from felloe.build.product import read_prepared, read_wheel
 from felloe.config import Building, Limits
 from felloe.errors import BuildError
 from felloe.testing import Project, make_sdist, make_wheel
@@ -47,6 +48,12 @@ def order_in(folder: Path) -> BuildOrder:
         fingerprint=Fingerprint(settings="s", interpreter="i", toolchain="t"),
         goal="wheel",
     )
+
+
+def nameless_in(folder: Path) -> BuildOrder:
+    """A build of something whose name and version nobody knows yet."""
+    order = order_in(folder)
+    return evolve(order, dist=evolve(order.dist, name=None, version=None))
 
 
 def refused(wheel: Path, folder: Path) -> BuildError:
@@ -88,6 +95,70 @@ def test_a_format_that_is_a_folder(tmp_path: Path) -> None:
         archive.writestr(f"{INFO}/WHEEL/", "")
 
     assert f"has no file `{INFO}/WHEEL`" in str(refused(wheel, tmp_path))
+
+
+# What a label says (name, version), what METADATA says, and whether they agree.
+LABELS = [
+    ("demo", "1.0", "demo", "1.0", True),
+    ("Demo_App", "1.0", "demo.app", "1.0", True),
+    ("demo", "1.0", "demo", "1", True),
+    ("demo", "1.0.post1", "demo", "1.0-1", True),
+    ("demo", "1.0rc1", "demo", "1.0-RC1", True),
+    ("demo", "1.0+local.1", "demo", "1.0+Local-1", True),
+    ("demo", "1.0", "evil", "1.0", False),
+    ("demo", "1.0", "demo", "9.9", False),
+    ("demo", "1.0", "demo", "1.0+local", False),
+    ("demo", "1.0", "demo", "1.0.post1", False),
+    ("demo", "1.0", "demo", "nightly", False),
+]
+# Folders may be labelled as older backends did.
+OLD_LABELS = [
+    ("demo", "1.0_1", "demo", "1.0.post1", True),
+    ("demo", "1.0_local.1", "demo", "1.0+local.1", True),
+    ("demo", "1.0_local_1", "demo", "1.0+local-1", True),
+    ("demo-app", "1.0", "demo-app", "1.0", True),
+    ("demo", "2004d", "demo", "2004d", True),
+    ("demo", "nightly_1", "demo", "nightly-1", True),
+    ("demo", "nightly", "demo", "weekly", False),
+    ("", "1.0", "demo", "1.0", False),
+]
+
+
+def metadata_text(name: str, version: str) -> str:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+
+@pytest.mark.parametrize(("name", "version", "of_name", "of_version", "agree"), LABELS)
+def test_a_wheel_is_named_after_its_metadata(
+    tmp_path: Path, name: str, version: str, of_name: str, of_version: str, agree: bool
+) -> None:
+    wheel = make_wheel(tmp_path, Project(name, version, metadata=metadata_text(of_name, of_version)))
+    order = nameless_in(tmp_path)
+
+    if agree:
+        assert read_wheel(wheel, order).version == of_version
+        return
+    with pytest.raises(BuildError) as caught:
+        read_wheel(wheel, order)
+    assert caught.value.code == "bad-backend-output"
+    assert f"`{wheel.name}` holds the metadata of `{of_name} {of_version}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "version", "of_name", "of_version", "agree"), [*LABELS, *OLD_LABELS])
+def test_prepared_metadata_lie_in_a_folder_that_is_named_after_them(
+    tmp_path: Path, name: str, version: str, of_name: str, of_version: str, agree: bool
+) -> None:
+    info = tmp_path / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(metadata_text(of_name, of_version))
+
+    if agree:
+        assert read_prepared(info, nameless_in(tmp_path)).version == of_version
+        return
+    with pytest.raises(BuildError) as caught:
+        read_prepared(info, nameless_in(tmp_path))
+    assert caught.value.code == "bad-backend-output"
+    assert f"`{info.name}` holds the metadata of `{of_name} {of_version}`" in str(caught.value)
 
 
 class Elsewhere:

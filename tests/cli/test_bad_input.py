@@ -183,11 +183,10 @@ def test_no_network_and_a_silent_server(felloe: Program, index: IndexServer) -> 
         pytest.param(["--extra-index-url", "ftp://example.com"], "--extra-index-url", id="scheme"),
         pytest.param(["--exclude-newer", "soon"], "--exclude-newer", id="date"),
         pytest.param(["--no-binary", "not a name"], "--no-binary", id="name"),
-        pytest.param(["--no-binary", "acme", "--only-binary", "acme"], "--no-binary", id="both"),
     ],
 )
 def test_settings_that_will_not_do(felloe: Program, index: IndexServer, options: list[str], name: str) -> None:
-    result = felloe("metadata", "acme", *options, code=1)
+    result = felloe("metadata", "acme", *options, code=2)
 
     assert f"`{name}`" in result.err
     assert "\n  hint: " in result.err
@@ -224,7 +223,13 @@ def test_a_setting_that_is_not_read_from_a_file(felloe: Program) -> None:
 
 def test_certificates_that_are_not_there(felloe: Program) -> None:
     address = "https://127.0.0.1:9/simple/"
-    result = felloe("metadata", "acme", "--index-url", address, "--cert", "nothing.pem", "--json", code=1)
+    felloe.write("pip.conf", "[global]", "cert = nothing.pem")
+    ask = ["metadata", "acme", "--index-url", address, "--json"]
 
-    assert result.results[0]["error"]["hint"]
-    assert "nothing.pem" in result.results[0]["error"]["message"]
+    option = felloe(*ask, "--cert", "nothing.pem", code=1).results[0]["error"]
+    file = felloe(*ask, code=1, PIP_CONFIG_FILE="pip.conf").results[0]["error"]
+    folder = felloe(*ask, code=1, SSL_CERT_FILE="nothing.pem").results[0]["error"]
+
+    for error, origin in ((option, "--cert"), (file, "pip.conf [global] cert"), (folder, "SSL_CERT_FILE")):
+        assert origin in error["hint"]
+        assert "nothing.pem" in error["message"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from felloe.testing import IndexServer, Project, make_wheel
+from tests.fixtures.line import read_document
 from tests.fixtures.program import Program
 from tests.fixtures.projects import buildable
 
@@ -67,11 +68,15 @@ def test_cleaning_one_project_removes_its_wheels_unpacked(felloe: Program, index
 
     felloe("cache", "clean", "Needed")
     unpacked = sorted(path.name for path in felloe.cache.glob("unpacked-v0/*/*/files/*.py"))
+    builds = sorted(path.name for path in felloe.cache.glob("builds-v0/*/*/*/*"))
     felloe("cache", "clean", "delta")
+    left = list(felloe.cache.glob("builds-v0/*"))
     index.add(buildable(tmp_path, "delta", "2.0", requires=["needed", "other"], code="import needed, other"))
     (built,) = felloe("wheel", "delta==2.0", "-o", "out", "--json").results
 
     assert unpacked == ["other.py"]
+    assert builds == ["delta-1.0-py3-none-any.whl", "log.txt", "record.json"]
+    assert left == []
     assert built["rung"] == "wheel"
 
 
@@ -85,27 +90,32 @@ def test_cleaning_one_project_removes_what_is_left_of_builds_that_failed(
         felloe("wheel", name, "-o", "out", "-C", "speed=fast", code=1)
     felloe("wheel", index.add(buildable(tmp_path, "zeta", code="raise SystemExit('no use')")), "-o", "out", code=1)
 
-    def first_lines() -> list[str]:
-        return sorted(log.read_text().partition("\n")[0] for log in felloe.cache.glob("builds-v0/*/*.log"))
+    def projects() -> list[str]:
+        records = [read_document(path) for path in felloe.cache.glob("builds-v0/*/*/*/record.json")]
+        assert all("error" in each and "wheel" not in each for each in records)
+        return sorted(each["project"] for each in records)
 
-    kept = ["felloe: a build of epsilon"] * 2
-    assert first_lines() == ["felloe: a build of delta"] * 2 + kept + ["felloe: a build of zeta"]
+    assert projects() == ["delta", "delta", "epsilon", "epsilon", "zeta"]
 
     felloe("cache", "clean", "Delta", "zeta")
 
-    assert first_lines() == kept
-    assert len({path.name[:32] for path in felloe.cache.glob("builds-v0/*/*")}) == 1
+    assert projects() == ["epsilon", "epsilon"]
+    assert len(list(felloe.cache.glob("builds-v0/*"))) == 1
+    assert len(list(felloe.cache.glob("builds-v0/*/*/wheel/log.txt"))) == 2
 
 
 def test_cleaning_all_leaves_what_is_not_ours(felloe: Program) -> None:
     felloe("wheel", "acme", "-o", "out")
     (felloe.cache / "mine.txt").write_text("mine")
+    left = felloe.cache / "scratch" / f"{'b' * 32}-{'c' * 16}"  # by a build of a felloe that was killed
+    left.joinpath("source").mkdir(parents=True)
 
     human = felloe("cache", "clean")
 
     assert human.out.endswith(" KiB freed\n")
     assert [path.name for path in felloe.cache.rglob("*") if path.name.startswith("acme")] == []
     assert (felloe.cache / "mine.txt").read_text() == "mine"
+    assert not left.exists()
     assert felloe("cache", "list").out == ""
     assert not felloe("metadata", "acme", "--json").results[0]["cached"]
 

@@ -84,7 +84,7 @@ def test_help_imports_little(felloe: Program, telling: str, arguments: list[str]
     names = imported(felloe(*arguments, code=2 if arguments == ["no-such-command"] else 0, PYTHONPATH=telling).err)
 
     ours = {name for name in names if name.partition(".")[0] == "felloe"}
-    assert ours == {"felloe", "felloe.__main__", "felloe.cli"} & ours
+    assert ours == {"felloe", "felloe.__main__", "felloe.cli", "felloe.cli.program"} & ours
     assert names & (HEAVY | {"attrs", "attr", "pluggy", "packaging", "felloe_pypi"}) == set()
 
 
@@ -93,3 +93,17 @@ def test_the_cache_is_looked_at_without_what_a_request_needs(felloe: Program, te
 
     for command in ("dir", "size", "list"):
         assert imported(felloe("cache", command, PYTHONPATH=telling).err) & HEAVY == set()
+
+
+def test_without_the_extra_it_says_what_to_install(felloe: Program, tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['click'] = None"  # as where it is not installed
+    start = tmp_path / "without"
+    start.mkdir()
+    (start / "sitecustomize.py").write_text(hidden)
+
+    result = felloe("metadata", "acme", code=1, PYTHONPATH=str(start))
+
+    assert result.err == (
+        "error: the command line of felloe needs `click`, which is not installed\n"
+        "  hint: install `felloe`, or `felloe-core[cli]`\n"
+    )

@@ -131,11 +131,15 @@ def test_wrong_usage_is_exit_code_2(felloe: Program, index: IndexServer, argumen
     assert index.requests == []
 
 
-def test_a_requirement_whose_marker_does_not_hold_is_left_out(felloe: Program, index: IndexServer) -> None:
-    result = felloe("metadata", 'acme; python_version < "3"', 'gamma; python_version >= "3"', "--json")
+def test_a_requirement_whose_marker_does_not_hold_is_skipped(felloe: Program, index: IndexServer) -> None:
+    unfit = 'acme; python_version < "3"'
+    result = felloe("metadata", unfit, 'gamma; python_version >= "3"', "--json")
+    human = felloe("metadata", unfit)
 
-    assert [each["name"] for each in result.results] == ["gamma"]
+    assert result.results[0] == {"requirement": unfit, "skipped": "its marker does not hold here"}
+    assert result.results[1]["name"] == "gamma"
     assert "marker does not hold" in result.err
+    assert human.out == ""
     assert PAGE not in index.paths
 
 
@@ -310,8 +314,8 @@ def test_another_interpreter_is_asked_once(felloe: Program, other_python: Path) 
     first = felloe("metadata", marker, "gamma", "--python", other_python, "--json")
     second = felloe("metadata", marker, "gamma", "--json", FELLOE_PYTHON=str(other_python))
 
-    assert [each["name"] for each in first.results] == ["gamma"]
-    assert [each["name"] for each in second.results] == ["gamma"]
+    assert [each.get("name") for each in first.results] == [None, "gamma"]
+    assert first.results == [second.results[0], {**second.results[1], "cached": False}]
     files = [path for path in (felloe.cache / "interpreters-v0").rglob("*") if path.is_file()]
     assert str(other_python) in [json.loads(path.read_text())["path"] for path in files]
 

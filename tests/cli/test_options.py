@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from felloe.testing import Behaviour, IndexServer, Project, make_wheel
+from felloe.testing import Behaviour, IndexServer, Project, Reply, make_wheel
 from tests.fixtures.program import Program
 from tests.fixtures.projects import project_tree
 
@@ -17,14 +19,14 @@ PASSWORD = "s3cr3t-pa55word"
 # Requirements files
 
 
-def test_files_nest_and_their_requirements_come_after_the_arguments(felloe: Program, index: IndexServer) -> None:
+def test_files_nest_and_their_requirements_stand_in_the_place_of_the_file(felloe: Program, index: IndexServer) -> None:
     felloe.write("requirements.txt", "# ours", "-r more/nested.txt", "gamma")
     felloe.write("more/nested.txt", "acme  # any", "-c constraints.txt", f"--index-url {index.index_url}")
     felloe.write("more/constraints.txt", "acme<2")
 
     results = felloe("metadata", "-r", "requirements.txt", "acme==1.0", "--json", FELLOE_INDEX_URL="").results
 
-    assert [each["requirement"] for each in results] == ["acme==1.0", "acme", "gamma"]
+    assert [each["requirement"] for each in results] == ["acme", "gamma", "acme==1.0"]
     assert [each["version"] for each in results] == ["1.0", "1.0", "1.0"]
 
 
@@ -70,14 +72,79 @@ def test_a_mistake_in_a_file_is_told_with_its_place(
     assert (result.out, index.requests) == ("", [])
 
 
-def test_what_fails_as_a_whole_is_an_object_too(felloe: Program) -> None:
-    document = felloe("metadata", "-r", "not-there.txt", "--json", code=1).document
-    newer = felloe("metadata", "acme", "--exclude-newer", "yesterday", "--json", code=1).document
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--exclude-newer", "yesterday"),
+        ("--no-binary", "!!"),
+        ("--only-binary", "!!"),
+        ("--index-url", "bad://example.com"),
+        ("--extra-index-url", "corp=bad://example.com"),
+        ("--find-links", "me:secret@example.com"),
+        ("--refresh-package", "bad name!"),
+        ("--no-build-package", "bad name!"),
+        ("--requirement", "nothing.txt"),
+        ("--constraint", "nothing.txt"),
+        ("--build-constraint", "."),
+        ("--config-setting", "=x"),
+        ("--config-settings", "=x"),
+        ("--config-settings-package", "x=1"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_wrong_usage(felloe: Program, option: str, value: str) -> None:
+    human = felloe("metadata", "acme", option, value, code=2)
+    error = felloe("metadata", "acme", option, value, "--json", code=2).document["error"]
 
-    assert set(document["error"]) == {"code", "message", "hint"}
-    assert document["error"]["code"] == "invalid-requirement"
-    assert newer["error"]["code"] == "invalid-configuration"
-    assert "--exclude-newer" in newer["error"]["message"]
+    assert set(error) == {"code", "message", "hint"}
+    assert (error["code"], bool(error["hint"])) == ("invalid-configuration", True)
+    assert f"`{option.removesuffix('s') if option == '--config-settings' else option}" in error["message"]
+    assert human.err.startswith(f"error: {error['message']}\n  hint: ")
+    assert human.out == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "environ"),
+    [
+        pytest.param(['exclude-newer = "yesterday"'], {}, id="file"),
+        pytest.param([], {"FELLOE_INDEX_URL": "bad://example.com"}, id="variable"),
+    ],
+)
+def test_a_wrong_value_elsewhere_is_an_error_of_that_place(
+    felloe: Program, lines: list[str], environ: dict[str, str]
+) -> None:
+    felloe.write("felloe.toml", *lines)
+
+    error = felloe("metadata", "acme", "--json", code=1, **environ).document["error"]
+
+    assert error["code"] == "invalid-configuration"
+
+
+def test_a_command_line_that_cannot_be_parsed_is_an_object_too(felloe: Program) -> None:
+    for arguments in (["metadata", "--no-such"], ["metadata"], ["wheel", "acme"], ["--no-such"], ["cache", "no-such"]):
+        result = felloe(*arguments, "--json", code=2)
+
+        assert (result.document["error"]["code"], result.err) == ("wrong-usage", "")
+        assert "--help" in result.document["error"]["hint"]
+
+
+def test_a_fault_of_ours_is_an_object_that_says_how_to_report_it(felloe: Program, tmp_path: Path) -> None:
+    broken = "import felloe.config as c\nc.find_layers = None\n"
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/sitecustomize.py").write_text(broken)
+    given = {"PYTHONPATH": str(tmp_path / "broken")}
+
+    result = felloe("metadata", "acme", "--json", code=1, **given)
+    human = felloe("metadata", "acme", code=1, **given)
+
+    error = result.document["error"]
+    assert (error["code"], result.err) == ("internal-error", "")
+    assert error["message"].startswith("TypeError: ")
+    assert "FELLOE_STRICT=1" in error["hint"]
+    assert human.err == f"error: {error['message']}\n  hint: {error['hint']}\n"
+    strict = felloe.start("metadata", "acme", "--json", **given, FELLOE_STRICT="1")
+    out, err = strict.communicate(timeout=30)
+    assert json.loads(out)["error"] == error
+    assert err.startswith("Traceback")
 
 
 def test_a_password_of_a_variable_is_sent_and_is_nowhere_else(felloe: Program, index: IndexServer) -> None:
@@ -132,7 +199,53 @@ def test_a_password_in_a_requirement_that_cannot_be_read_is_not_shown(felloe: Pr
         felloe.assert_nowhere(PASSWORD, felloe("metadata", text, code=1), felloe("metadata", text, "--json", code=1))
 
 
+@pytest.mark.parametrize(
+    ("options", "rung"),
+    [
+        ([], "pkg-info"),
+        (["--only-binary", "acme"], "sidecar"),
+        (["--only-binary", "acme", "--no-binary", "Acme"], "pkg-info"),
+        (["--no-binary", "acme", "--only-binary", "acme"], "sidecar"),
+        (["-r", "no.txt", "--only-binary=acme"], "sidecar"),
+        (["--only-binary", "acme", "-r", "no.txt"], "sidecar"),
+        (["-r", "only.txt"], "sidecar"),
+        (["-r", "only.txt", "-r", "no.txt"], "pkg-info"),
+        (["--no-binary", ":none:"], "sidecar"),
+    ],
+)
+def test_what_is_said_last_of_wheels_and_sdists_counts(felloe: Program, options: list[str], rung: str) -> None:
+    felloe.write("felloe.toml", 'no-binary = ["acme"]')
+    felloe.write("no.txt", "--no-binary acme")
+    felloe.write("only.txt", "--only-binary :all:")
+
+    assert [each["rung"] for each in felloe("metadata", "acme", *options, "--json").results] == [rung]
+
+
 # Requirements that are no names
+
+
+def test_results_are_in_the_order_of_the_line_whatever_asks(felloe: Program) -> None:
+    project_tree(felloe.cwd / "proj", "proj")
+    felloe.write("two.txt", "acme==2.0", "-e ./proj")
+    line = [
+        "-e",
+        "./proj",
+        "gamma",
+        "--editable=./proj",
+        "-r",
+        "two.txt",
+        "acme",
+        "-e./proj",
+        "--json",
+        "--",
+        "acme==1.0",
+    ]
+
+    results = felloe("metadata", *line).results
+
+    assert [each["requirement"] for each in results] == [
+        *("-e ./proj", "gamma", "-e ./proj", "acme==2.0", "-e ./proj", "acme", "-e ./proj", "acme==1.0")
+    ]
 
 
 def test_paths_and_editable_ones(felloe: Program) -> None:
@@ -178,6 +291,86 @@ def test_progress_has_four_forms(felloe: Program, progress: str) -> None:
             assert [line.split(": ")[1] for line in lines] == ["download"]
         case _:
             assert lines == []
+
+
+def test_builds_are_told_where_nothing_moves(felloe: Program) -> None:
+    project_tree(felloe.cwd / "proj", "proj")
+
+    result = felloe("wheel", "./proj", "-o", "out", "--progress", "plain")
+
+    assert re.search("^felloe: build: .*: its backend builds a wheel$", result.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("options", "told"), [([], True), (["-q"], False), (["--progress", "none"], False)])
+def test_that_something_waits_is_told_without_a_terminal(
+    felloe: Program, index: IndexServer, tmp_path: Path, options: list[str], told: bool
+) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start/sitecustomize.py").write_text("import felloe.net.client as c; c.LONG_PAUSE = -1")
+    index.behave("/simple/acme/", Behaviour(statuses=[Reply(503, headers={"Retry-After": "0"})]))
+
+    result = felloe("metadata", "acme", *options, PYTHONPATH=str(tmp_path / "start"))
+
+    assert ("felloe: waiting: " in result.err) == told
+
+
+def test_a_large_download_is_told_of_on_the_way(felloe: Program, index: IndexServer, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, Project("omega", "1.0", padding=3 * 2**20))
+    index.add(wheel)
+
+    result = felloe("wheel", "omega", "-o", "out", "--progress", "json")
+
+    events = [json.loads(line) for line in result.err.splitlines()]
+    told = [(event["bytes"], event["total"]) for event in events if event["code"] == "receiving"]
+    assert len(told) >= 2
+    assert told == sorted(told)
+    assert {total for _, total in told} == {wheel.stat().st_size}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_what_moves_on_a_terminal_tells_of_a_build_and_a_download(
+    felloe: Program, index: IndexServer, tmp_path: Path
+) -> None:
+    index.add(make_wheel(tmp_path, Project("omega", "1.0", padding=3 * 2**20)))
+    project_tree(felloe.cwd / "proj", "proj")
+
+    shown = on_a_terminal(felloe, "wheel", "./proj", "omega", 'acme; python_version < "3"', "-o", "out")
+
+    assert "its backend builds a wheel" in shown
+    assert "omega-1.0-py3-none-any.whl" in shown
+    assert "felloe: warning: " in shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_nothing_moves_without_rich(felloe: Program, tmp_path: Path) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start/sitecustomize.py").write_text("import sys; sys.modules['rich'] = None")
+
+    assert on_a_terminal(felloe, "metadata", "acme", PYTHONPATH=str(tmp_path / "start")) == ""
+
+
+def on_a_terminal(felloe: Program, *arguments: str, **environ: str) -> str:
+    """What it prints on stderr, being a terminal; it has to end well."""
+    import pty
+    import threading
+
+    ours, theirs = pty.openpty()
+    parts: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+            while part := os.read(ours, 65536):
+                parts.append(part)
+
+    reader = threading.Thread(target=read)
+    process = felloe.start(*arguments, stderr=theirs, TERM="xterm", COLUMNS="200", **environ)
+    os.close(theirs)
+    reader.start()
+    process.communicate(timeout=60)
+    reader.join()
+    os.close(ours)
+    assert process.returncode == 0, b"".join(parts)
+    return b"".join(parts).decode()
 
 
 def test_warnings_are_told_unless_quiet_and_errors_always(felloe: Program) -> None:

@@ -41,7 +41,7 @@ def test_wheels_are_put_into_the_folder(felloe: Program, index: IndexServer, tmp
         "rung": "wheel",
         "cached": True,
         "wheel": ACME,
-        "path": str(Path("out/of/here") / ACME),
+        "path": str(out / ACME),
         "sha256": sha256,
     }
 

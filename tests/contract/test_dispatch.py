@@ -137,7 +137,7 @@ def named(hook: str) -> str:
 
 
 def payload(hook: str) -> dict[str, str]:
-    about = {"filename": DIST.filename} if hook in FOR_ONE else {}
+    about = {"dist": DIST.filename} if hook in FOR_ONE else {}
     return {"source": "corp", "hook": hook, **about}
 
 
@@ -202,7 +202,7 @@ async def call(hook: str, source: Instance, room: Room) -> Any:
 
 GOOD: list[tuple[str, Answer]] = [
     ("claims", lambda _: None),
-    ("claims", lambda _: Claim(Level.NAMESPACE, "its own")),
+    ("claims", lambda _: Claim(level=Level.NAMESPACE, reason="its own")),
     ("address", lambda _: ""),
     ("find", lambda _: (DIST, evolve(DIST, kind="sdist", name=None, version=None))),
     ("find", lambda _: ()),
@@ -229,6 +229,31 @@ async def test_what_is_found_is_no_longer_the_source_s_to_change(make: Make, roo
     mine.clear()
 
     assert found == (DIST,)
+
+
+DIRECT = [
+    Request(text=f"acme @ {URL}", name="acme", url=URL, specifier=SpecifierSet()),
+    Request(text="./acme", path=Path("acme"), specifier=SpecifierSet()),
+]
+
+
+@pytest.mark.parametrize("request_", DIRECT, ids=["url", "path"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+async def test_a_direct_reference_means_one_distribution(
+    make: Make, room: Room, request_: Request, number: int
+) -> None:
+    source = make(lambda _: [DIST] * number)
+    asked = dispatch.find(source, request_, cast("Context", room))
+
+    if number == 1:
+        assert await asked == (DIST,)
+        return
+    with pytest.raises(ContractError) as raised:
+        await asked
+    assert (
+        str(raised.value)
+        == f"source `corp` gave back from `find`: {number} Dists for a direct reference, not exactly one"
+    )
 
 
 async def test_a_source_without_the_short_cut(make: Make, room: Room) -> None:
@@ -263,7 +288,7 @@ def lying(value: Any, **fields: object) -> Any:
     return evolve(value, **fields)
 
 
-CLAIM = Claim(Level.NAMESPACE, "its own")
+CLAIM = Claim(level=Level.NAMESPACE, reason="its own")
 KEY = CacheKey(parts=("a", "b"))
 STALE = Stale(code="changed", evidence="a -> b")
 FETCHED = Fetched(path=Path("file"))
@@ -305,6 +330,7 @@ LIES: list[tuple[str, object, str]] = [
     ("fetch", Path("file"), f"{PATH}, not Fetched"),
     ("fetch", lying(FETCHED, path="file"), "a Fetched whose `path` is str, not Path"),
     ("fetch", lying(FETCHED, content=b""), "a Fetched whose `content` is bytes, not str | None"),
+    ("fetch", lying(FETCHED, filename=Path("f")), f"a Fetched whose `filename` is {PATH}, not str | None"),
     ("metadata", b"Name: acme", "bytes, not RawMetadata | None"),
     ("metadata", lying(RAW, bytes="Name: acme"), "a RawMetadata whose `bytes` is str, not bytes"),
     ("metadata", lying(RAW, validators=None), "a RawMetadata whose `validators` is NoneType, not Mapping"),
@@ -467,6 +493,31 @@ async def test_our_own_errors_pass(make: Make, room: Room, hook: str, error: Exc
         await call(hook, make(answer), room)
 
     assert raised.value is error
+
+
+class TokenRefusedError(NetworkError):
+    """What a plugin calls its own."""
+
+    code = "token-refused"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("kind", [NetworkError, TokenRefusedError])
+async def test_credentials_that_are_refused_say_whose_they_are(
+    make: Make, room: Room, kind: type[NetworkError], status: int
+) -> None:
+    """By whoever waited for the same answer too, and once."""
+    error = kind("refused", hint="set FELLOE_INDEX_<NAME>_PASSWORD", status=status)
+    source = make(code=SCRIPTED.replace("return self.answer(None)", 'return "https://acme.example"'))
+
+    for _ in range(2):
+        with raising(error) as answer, pytest.raises(kind) as raised:
+            await call("fetch", evolve(source, hooks={**source.hooks, "fetch": make(answer).hooks["fetch"]}), room)
+
+    assert raised.value is error
+    assert str(error) == "source `corp`: refused"
+    assert error.hint == "set FELLOE_INDEX_CORP_PASSWORD"
+    assert (error.code, error.payload) == (kind.code, {"status": status, "source": "corp"})
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])

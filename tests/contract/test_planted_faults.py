@@ -29,7 +29,7 @@ class Acme:
     @hookimpl
     def claims(self, request):
         if request.url is None and request.path is None and request.name.startswith("acme"):
-            return Claim(Level.NAMESPACE, "names that begin with acme")
+            return Claim(level=Level.NAMESPACE, reason="names that begin with acme")
         return None
 
     @hookimpl
@@ -173,8 +173,8 @@ FAULTS = [
     ),
     Fault(
         "claims depends on chance",
-        'Claim(Level.NAMESPACE, "names that begin with acme")',
-        "Claim(Level.NAMESPACE, f\"names that begin with acme {id(object())} {__import__('random').random()}\")",
+        'Claim(level=Level.NAMESPACE, reason="names that begin with acme")',
+        "Claim(level=Level.NAMESPACE, reason=f\"acme {id(object())} {__import__('random').random()}\")",
         "claims_is_pure_and_quick",
         ["now this, now that", "by request and settings alone"],
     ),
@@ -194,7 +194,7 @@ FAULTS = [
     ),
     Fault(
         "claims nothing",
-        'return Claim(Level.NAMESPACE, "names that begin with acme")',
+        'return Claim(level=Level.NAMESPACE, reason="names that begin with acme")',
         "return None",
         "its_own_requests_are_claimed",
         ["`acme` of `known_request` is not claimed", "let `claims` claim it"],

@@ -556,6 +556,13 @@ def test_the_order_is_that_of_the_configuration_then_of_the_kinds(site: Site) ->
     assert names(registry) == ["second", "first", "alpha", "beta", "zeta"]
 
 
+def test_the_default_index_is_asked_after_all_others(site: Site) -> None:
+    """Whatever their names are: who installs an index of any names wants it asked before the public one."""
+    site.install(other("acme", "zeta", "pypi"))
+
+    assert names(load(site, configured("own"))) == ["own", "zeta", "pypi"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_does_not_depend_on_the_disk(twice: Site, seed: int) -> None:
     twice.install(Plugin("felloe-broken", kinds={"q": "nothing:Q", "p": "nothing:P"}))

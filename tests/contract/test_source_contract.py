@@ -14,9 +14,10 @@ from felloe import Url
 from felloe.testing import Behaviour, GitServer, IndexServer, Project, SourceContract, make_sdist, make_wheel
 from felloe_git import GitRepository
 from felloe_path import LocalPath
-from felloe_pypi import PyPI, SimpleIndex
+from felloe_pypi import SimpleIndex
 from felloe_url import DirectUrl
 from tests.fixtures.projects import buildable, project_files, project_tree
+from tests.fixtures.pypi import LoopbackPyPI
 
 PASSWORD, TOKEN = "pa55-w0rd", "t0k3n"
 
@@ -111,7 +112,7 @@ class TestPyPI(SourceContract):
             yield
 
     def source(self) -> object:
-        return PyPI("pypi", {"url": Url(self.index.index_url)})
+        return LoopbackPyPI("pypi", {"url": Url(self.index.index_url)})
 
     def known_request(self) -> str:
         return "acme"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from felloe.installation.environments import Environment, Environments
+from felloe.installation.environments import Environments
 from felloe.interpreter import query
 from felloe.testing import Project, make_wheel
-from felloe.values import Dist, Interpreter, Metadata, Wheel
+from felloe.values import Dist, Environment, Interpreter, Metadata, Wheel
 from tests.fixtures.cache import Cache
 from tests.fixtures.pythons import installed
 

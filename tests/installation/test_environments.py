@@ -45,7 +45,7 @@ def tool(workshop, **files):
 
 async def test_a_wheel_is_installed(workshop):
     environment = await workshop.make(tool(workshop))
-    root = environment.root
+    root = environment.path
 
     site = f"lib/python{interpreter().markers['python_version']}/site-packages"
     assert run(environment, "tool", "a b") == f"tool {root} ['a b']\n"
@@ -70,12 +70,12 @@ async def test_it_is_an_environment_of_its_own(workshop, tmp_path):
     environment = await workshop.make()
 
     path = says(environment, "[p for p in sys.path if p.endswith('-packages')]", env={"HOME": str(home)})
-    assert [Path(each).parents[2] for each in path] == [environment.root]
+    assert [Path(each).parents[2] for each in path] == [environment.path]
     names = "[sys.prefix, sys.exec_prefix, sys.executable, __import__('sysconfig').get_path('scripts')]"
-    root = str(environment.root)
+    root = str(environment.path)
     assert says(environment, names) == [root, root, f"{root}/bin/python", f"{root}/bin"]
     assert says(environment, "sys.base_prefix") != root
-    assert environment.scripts == environment.root / "bin"
+    assert environment.scripts == environment.path / "bin"
     for name in ("felloe", "pip", "anyio"):
         assert says(environment, f"__import__('importlib.util').util.find_spec('{name}')") is None
 
@@ -85,8 +85,8 @@ async def test_other_pythons(workshop, name):
     python = interpreter(name)
     environment = await workshop.make(tool(workshop), python=python)
 
-    assert run(environment, "tool") == f"tool {environment.root} []\n"
-    assert run(environment, "script") == f"tool {environment.root} []\n"
+    assert run(environment, "tool") == f"tool {environment.path} []\n"
+    assert run(environment, "script") == f"tool {environment.path} []\n"
     assert says(environment, "list(sys.version_info[:3])") == [int(part) for part in python.version.split(".")]
 
 
@@ -100,7 +100,7 @@ async def test_a_python_that_is_in_an_environment(workshop, tmp_path, options):
 
     environment = await workshop.make(tool(workshop), python=python)
 
-    assert run(environment, "tool") == f"tool {environment.root} []\n"
+    assert run(environment, "tool") == f"tool {environment.path} []\n"
     assert says(environment, "__import__('importlib.util').util.find_spec('installed')") is None
     await workshop.make(tool(workshop))
     assert len(workshop.kept()) == 1
@@ -115,7 +115,7 @@ CACHED = "[[m.__cached__, open(m.__cached__, 'rb').read(8)[4]] for m in [__impor
 async def test_modules_are_compiled_and_the_source_is_not_compared(workshop):
     """PEP 552: flags 1 is a pyc with a hash that nobody checks."""
     environment = await workshop.make(tool(workshop))
-    (pyc,) = environment.root.glob("lib/*/site-packages/tool/__pycache__/*.pyc")
+    (pyc,) = environment.path.glob("lib/*/site-packages/tool/__pycache__/*.pyc")
     before = pyc.stat().st_mtime_ns, pyc.read_bytes()
 
     assert says(environment, CACHED) == [[str(pyc), 1]]
@@ -128,7 +128,7 @@ async def test_a_traceback_has_the_path_of_the_copy(workshop):
     environment = await workshop.make(tool(workshop))
 
     path = says(environment, "__import__('tool').main.__code__.co_filename")
-    assert Path(path).is_relative_to(environment.root)
+    assert Path(path).is_relative_to(environment.path)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ async def test_what_does_not_compile_is_no_error(workshop, source):
     environment = await workshop.make(tool(workshop, **{"tool/a.py": source, "tool/b.py": b"b = 2"}))
 
     assert says(environment, "__import__('tool.b').b.b") == 2
-    (site,) = environment.root.glob("lib/*/site-packages")
+    (site,) = environment.path.glob("lib/*/site-packages")
     assert (site / "tool" / "a.py").read_bytes() == source
     assert workshop.warnings() == []
 
@@ -167,36 +167,53 @@ async def test_one_is_kept_for_all(workshop):
     made = [await workshop.make(*order) for order in (wheels, wheels[::-1], [*wheels, wheels[0]])]
 
     assert len(workshop.kept()) == 1
-    assert everything(made[0].root) == everything(made[1].root) == everything(made[2].root)
+    assert everything(made[0].path) == everything(made[1].path) == everything(made[2].path)
     await workshop.make(*wheels[:2])
     assert len(workshop.kept()) == 2
+
+
+async def test_one_that_many_share_says_whether_somebody_wrote_in_it(workshop):
+    wheel = tool(workshop)
+    environment = await workshop.environments.get(interpreter(), [wheel])
+    assert run(environment, "tool") == f"tool {environment.path} []\n"
+    assert [environment.path, environment.wheels] == [*workshop.kept(), (wheel,)]
+    stamp = workshop.environments.stamp(environment)
+    assert workshop.environments.is_as_made(environment, stamp)
+
+    (environment.path / "lib" / "new").touch()
+    assert not workshop.environments.is_as_made(environment, stamp)
+    again = await workshop.environments.get(interpreter(), [wheel])
+    new = workshop.environments.stamp(environment)
+    assert [again == environment, new == stamp] == [True, False]
+    assert [workshop.environments.is_as_made(again, each) for each in (stamp, new, None)] == [False, True, False]
+    assert not (environment.path / "lib" / "new").exists()
 
 
 async def test_what_a_build_does_to_its_environment_harms_no_other(workshop):
     wheel = tool(workshop)
     first = await workshop.make(wheel)
     before = everything(workshop.root / "environments-v0"), everything(workshop.root / "unpacked-v0")
-    untouched = everything((await workshop.make(wheel)).root)
+    untouched = everything((await workshop.make(wheel)).path)
 
-    for path in list(first.root.rglob("*")):
+    for path in list(first.path.rglob("*")):
         if path.is_file() and not path.is_symlink():
             path.chmod(0o777)
             with path.open("r+b") as file:
                 file.write(b"harm")
-    (first.root / "lib" / "new").touch()
-    (first.root / "bin").chmod(0o500)
+    (first.path / "lib" / "new").touch()
+    (first.path / "bin").chmod(0o500)
 
     assert (everything(workshop.root / "environments-v0"), everything(workshop.root / "unpacked-v0")) == before
     second = await workshop.make(wheel)
-    assert everything(second.root) == untouched
-    assert run(second, "tool") == f"tool {second.root} []\n"
+    assert everything(second.path) == untouched
+    assert run(second, "tool") == f"tool {second.path} []\n"
 
 
 async def test_it_can_be_moved(workshop, tmp_path):
     environment = await workshop.make(tool(workshop))
     moved = tmp_path / "with 'space'"
-    environment.root.rename(moved)
-    there = attrs.evolve(environment, root=moved, python=moved / "bin" / "python", scripts=moved / "bin")
+    environment.path.rename(moved)
+    there = attrs.evolve(environment, path=moved, python=moved / "bin" / "python")
 
     assert run(there, "tool") == f"tool {moved} []\n"
     assert run(there, "script") == f"tool {moved} []\n"
@@ -207,7 +224,7 @@ async def test_nothing_in_it_names_the_cache(workshop):
     wheel = tool(workshop)
     environment = await workshop.make(wheel)
 
-    contents = everything(environment.root)
+    contents = everything(environment.path)
     named = [path for path, content in contents.items() if str(workshop.root).encode() in _bytes(content)]
     assert named == []
 
@@ -228,9 +245,9 @@ async def test_many_at_once(workshop):
             for _ in range(8):
                 group.start_soon(make)
 
-    assert len({environment.root for environment in made}) == 8
+    assert len({environment.path for environment in made}) == 8
     assert len(workshop.kept()) == 1
-    assert len({json.dumps(sorted(everything(environment.root))) for environment in made}) == 1
+    assert len({json.dumps(sorted(everything(environment.path))) for environment in made}) == 1
 
 
 async def test_two_caches_on_one_folder(workshop):
@@ -281,7 +298,7 @@ async def test_a_wheel_cannot_take_the_place_of_python(workshop):
     }
     environment = await workshop.make(workshop.wheel("evil", files=files))
 
-    assert says(environment, "sys.prefix") == str(environment.root)
+    assert says(environment, "sys.prefix") == str(environment.path)
     assert run(environment, "python3", "-c", "print(1)") == "1\n"
 
 
@@ -374,7 +391,7 @@ async def test_a_link_in_the_cache_is_not_followed(workshop, tmp_path, bucket):
 
     environment = await workshop.make(wheel)
 
-    assert run(environment, "tool") == f"tool {environment.root} []\n"
+    assert run(environment, "tool") == f"tool {environment.path} []\n"
     assert everything(outside) == before
     assert not (workshop.root / bucket).is_symlink()
     assert all("a folder on the way to it is a link" in message for message in workshop.warnings())

@@ -20,9 +20,9 @@ from felloe import Answer, Database, Url, Wheel, parse_request
 from felloe.config import Building, Policy, SourceSettings
 from felloe.errors import BuildCycleError, BuildError, BuildNeededError, ContractError, FelloeError
 from felloe.hookspecs import GROUP
-from felloe.testing import Behaviour, IndexServer, Project, make_wheel
+from felloe.testing import Behaviour, IndexServer, Project, make_sdist, make_wheel
 from tests.fixtures.line import Told, config_of, files_below, own_sources, read_document
-from tests.fixtures.projects import HOOKS, buildable, hooks_called
+from tests.fixtures.projects import HOOKS, buildable, hooks_called, project_files
 from tests.fixtures.pythons import installed
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +62,15 @@ class Scene:
         sdist = buildable(self.folder, name, *arguments, **options)
         self.index.add(sdist)
         return sdist
+
+    def add_asking(self, most: int) -> None:
+        """A project whose backend asks for one of so many wheels, as long as it has not got it."""
+        for number in range(most):
+            self.index.add(make_wheel(self.folder, Project(f"needed{number}", "1.0"), files={f"needed{number}.py": ""}))
+        files = project_files("acme")
+        files["b.py"] = files["b.py"].replace('    return SAYS["extra_requires"]\n', ASKS_MORE.format(most=most), 1)
+        project = Project("acme", "1.0", dynamic=["Requires-Dist"])
+        self.index.add(make_sdist(self.folder, project, files=files))
 
     def hooks(self) -> list[str]:
         """What backends did since the last time."""
@@ -232,10 +241,44 @@ async def test_requirements_are_installed_and_those_the_backend_adds(scene: Scen
     scene.add(requires=["first"], extra_requires=["second>=1"], code="import first, second; assert second.text")
 
     await scene.wheel()
-    assert scene.hooks() == ["acme get_requires", "acme wheel"]
+    assert scene.hooks() == ["acme get_requires"] * 2 + ["acme wheel"]
     (build,) = scene.record["builds"]
     assert sorted(build["hashes"]) == ["first-1.0-py3-none-any.whl", "second-1.0-py3-none-any.whl"]
     assert sorted(build["requires"]) == ["first==1.0", "second==1.0"]
+
+
+ASKS_MORE = """\
+    for number in range({most}):
+        if not __import__("importlib.util").util.find_spec("needed%d" % number):
+            return ["needed%d" % number]
+    return []
+"""
+
+
+async def test_a_backend_is_asked_again_where_it_has_what_it_asked_for(scene: Scene) -> None:
+    scene.add_asking(2)
+    await scene.wheel()
+    assert scene.hooks() == ["acme get_requires"] * 3 + ["acme wheel"]
+
+
+async def test_a_backend_that_never_has_enough(scene: Scene) -> None:
+    scene.add_asking(6)
+    with pytest.raises(BuildError, match="asks for more requirements each time"):
+        await scene.wheel()
+    assert files_below(scene.cache, "scratch") == []
+
+
+async def test_a_backend_that_writes_in_its_environment_is_run_again_in_one_of_its_own(scene: Scene) -> None:
+    """No other build ever sees what it wrote there."""
+    spoilt = "os.path.join(sys.prefix, 'spoilt')"
+    scene.add(code=f"assert not os.path.exists({spoilt}); open({spoilt}, 'w').close()")
+    scene.add("other", code=f"assert not os.path.exists({spoilt})")
+
+    wheels = [await scene.wheel(), await scene.wheel("other")]
+
+    assert [wheel.filename for wheel in wheels] == [WHEEL, WHEEL.replace("acme", "other")]
+    assert scene.hooks() == ["acme get_requires", "acme wheel"] * 2 + ["other get_requires", "other wheel"]
+    assert files_below(scene.cache, "scratch") == []
 
 
 async def test_a_requirement_that_is_an_sdist_is_built_before(scene: Scene) -> None:

@@ -148,6 +148,14 @@ def a_tree(scene: Scene) -> str:
     return f"acme @ {scene.project.as_uri()}"
 
 
+def a_tree_that_declares(scene: Scene) -> str:
+    text = a_tree(scene)
+    (scene.folder / "shared.h").write_text("1")
+    with (scene.project / "pyproject.toml").open("a") as file:
+        file.write('[tool.felloe]\ncache-keys = [{ env = "ACME_FLAVOUR" }, { env = "OTHER" }, "../shared.h"]\n')
+    return text
+
+
 def a_static_tree(scene: Scene) -> str:
     scene.project.mkdir()
     write_static(scene)
@@ -291,6 +299,22 @@ TABLE = {
         inputs={"source.content": ("pyproject.toml=[0-9a-f]{12}", "pyproject.toml=[0-9a-f]{12}")},
         verdict=STALE_TREE,
         steps=["download"],
+    ),
+    "a declared variable": Row(
+        begin=a_tree_that_declares,
+        change=lambda scene, patch: patch.setenv("ACME_FLAVOUR", "salt"),
+        inputs={"source.declared": ("env:ACME_FLAVOUR=none", "env:ACME_FLAVOUR=[0-9a-f]{16}")},
+        verdict=("stale", "declared-changed"),
+        steps=["prepare"],
+        hooks=PREPARED,
+    ),
+    "a declared file": Row(
+        begin=a_tree_that_declares,
+        change=lambda scene, patch: (scene.folder / "shared.h").write_text("2") and None,
+        inputs={"source.declared": ("file:../shared.h=[0-9a-f]{16}", "file:../shared.h=[0-9a-f]{16}")},
+        verdict=("stale", "declared-changed"),
+        steps=["prepare"],
+        hooks=PREPARED,
     ),
     "touch": Row(begin=a_tree, change=touch, steps=["hit"]),
     "a byte with the time set back": Row(

@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from attrs import frozen
 from felloe import Answer, Config, Database, HashMismatchError, NetworkError, OfflineError, SourceError, Url
 from felloe.config import Limits, SourceSettings
 from felloe.errors import ArchiveError, FelloeError, ProjectNotFound
+from felloe.hookspecs import GROUP
 from felloe.testing import Behaviour, IndexServer, Project, Reply, make_sdist, make_wheel
+from tests.fixtures.pypi import LoopbackPyPI
 from tests.fixtures.wire import connected_to, wire
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +59,10 @@ class Scene:
     def database(self, **options: Any) -> Database:
         """A run of its own on the one cache."""
         fixed = {"replaced_kinds": frozenset({"pypi"}), "limits": Limits(max_retry_seconds=0)}
-        return Database(Config(sources=(self.settings,), cache_dir=self.cache, **{**fixed, **options}))
+        config = Config(sources=(self.settings,), cache_dir=self.cache, **{**fixed, **options})
+        is_pypi = self.settings.kind == "pypi"
+        stand_in = EntryPoint("pypi", f"{LoopbackPyPI.__module__}:{LoopbackPyPI.__qualname__}", GROUP)
+        return Database(config, sources=[stand_in] if is_pypi else None)
 
     async def metadata(self, *requirements: str, **options: Any) -> list[Answer]:
         async with self.database(**options) as database:

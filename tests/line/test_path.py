@@ -22,6 +22,7 @@ from felloe.testing import Project, make_sdist, make_wheel
 from felloe_path import content
 from tests.fixtures.line import Told, config_of, files_below
 from tests.fixtures.projects import HOOKS, buildable, hooks_called, project_tree
+from tests.fixtures.writer import Writer, writing_meanwhile
 
 pytestmark = pytest.mark.anyio
 
@@ -288,12 +289,18 @@ async def test_a_byte_changed_at_once(scene: Scene) -> None:
         assert scene.hooks() == BUILT
 
 
+def package(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+
+
 CHANGES: dict[str, Callable[[Scene], Any]] = {
     "a file is gone": lambda scene: (scene.project / "empty").unlink(),
     "a file is new": lambda scene: (scene.project / "src/new.py").touch(),
     "a file is renamed": lambda scene: (scene.project / "empty").rename(scene.project / "void"),
     "a file is executable": lambda scene: (scene.project / "empty").chmod(0o755),
-    "a folder called build is new": lambda scene: (scene.project / "build").mkdir(),
+    "a folder is new": lambda scene: (scene.project / "new").mkdir(),
+    "a package called build is new": lambda scene: package(scene.project / "build"),
     "what a link leads to": lambda scene: (scene.folder / "LICENSE").write_text("BSD"),
 }
 
@@ -345,6 +352,32 @@ async def test_a_backend_may_do_what_it_likes_with_its_copy(scene: Scene) -> Non
     await scene.wheel()
     assert everything(scene.project) == before
     assert (await scene.wheel()).cached
+
+
+TWO = "['one>=' + open('a').read(), 'two>=' + open('z').read()]"
+
+
+@pytest.mark.parametrize("most", [1, 2, None])
+async def test_an_edit_while_the_folder_is_copied(scene: Scene, most: int | None) -> None:
+    """It gives the answer of the new state or none, never one of both states."""
+    number = 0
+
+    def edit() -> None:
+        nonlocal number
+        number += 1
+        for name in ("a", "z"):
+            (scene.project / name).write_text(str(number))
+
+    project_tree(scene.project, "acme", requires_dist=TWO)
+    edit()
+    with writing_meanwhile(Writer(scene.cache, "z", edit, most)) as writer:
+        if most is None:
+            assert (await scene.error()).code == "source-changed"
+            assert (writer.copies, scene.hooks()) == (3, [])
+        else:
+            answer = await scene.metadata()
+            assert answer.metadata.requires_dist == (f"one>={number}", f"two>={number}")
+            assert (writer.copies, scene.hooks(), (await scene.metadata()).cached) == (most + 1, PREPARED, True)
 
 
 async def test_callers_at_once_share_one_copy(scene: Scene) -> None:

@@ -385,7 +385,7 @@ async def test_nobody_is_asked_until_a_line_settles_it(scene: Scene, tmp_path: P
 
 
 async def test_a_plugin_and_an_index_with_an_equal_right(scene: Scene, site: Site) -> None:
-    code = claiming("Claim(Level.NAMESPACE, 'of Acme')")
+    code = claiming("Claim(level=Level.NAMESPACE, reason='of Acme')")
     site.install(Plugin("felloe-acme", kinds={"acme": "acme:Source"}, modules={"acme": code}))
 
     with pytest.raises(AmbiguousSourceError) as raised:
@@ -482,8 +482,12 @@ async def test_a_name_pinned_to_a_broken_plugin_says_why_it_is_not_there(scene: 
 FAILS_LATE = [
     pytest.param(claiming("1 / 0"), PluginError, id="fails to claim"),
     pytest.param(claiming("True"), ContractError, id="lies in a claim"),
-    pytest.param(claiming("Claim(Level.FALLBACK, 'any')"), PluginError, id="fails to find what any index may know"),
-    pytest.param(claiming("Claim(Level.NAMESPACE, 'own')"), PluginError, id="fails to find what is its own"),
+    pytest.param(
+        claiming("Claim(level=Level.FALLBACK, reason='any')"), PluginError, id="fails to find what any index may know"
+    ),
+    pytest.param(
+        claiming("Claim(level=Level.NAMESPACE, reason='own')"), PluginError, id="fails to find what is its own"
+    ),
 ]
 
 
@@ -519,7 +523,7 @@ class Source:
 
     @hookimpl
     def claims(self):
-        return Claim(Level.NAMESPACE, "all")
+        return Claim(level=Level.NAMESPACE, reason="all")
 
     @hookimpl
     def address(self):

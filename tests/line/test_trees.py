@@ -36,6 +36,7 @@ class Trees:
     content: str | None = "tree:" + "1" * 64
     scm: str | None = None
     editable_root: Path | None = None
+    hands_over = False
     fetched = 0
 
     def __init__(self, name: str, settings: Any) -> None:
@@ -43,7 +44,7 @@ class Trees:
 
     @hookimpl
     def claims(self, request: Request) -> Claim | None:
-        return Claim(Level.SCHEME, "a folder") if request.path else None
+        return Claim(level=Level.SCHEME, reason="a folder") if request.path else None
 
     @hookimpl
     def address(self) -> str:
@@ -59,9 +60,12 @@ class Trees:
         return CacheKey(parts=("acme", "editable" if dist.editable else "plain"))
 
     @hookimpl
-    async def check_freshness(self, dist: Dist, entry: Entry) -> Fresh | Stale:
+    async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
         known, now = (entry.content, entry.scm), (dist.content, self.scm)
-        return Fresh() if known == now else Stale(code="changed", evidence=f"{known} -> {now}")
+        if known == now:
+            return Fresh()
+        fetched = await self.fetch(dist, ctx) if self.hands_over else None
+        return Stale(code="changed", evidence=f"{known} -> {now}", fetched=fetched)
 
     @hookimpl
     async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
@@ -139,6 +143,32 @@ async def test_what_changed_is_built_and_back_again_is_not(
 
     assert (await scene.metadata()).dist.scm is None
     assert scene.hooks() == []
+
+
+def keep_quiet(project: Path) -> None:
+    """Its backend lies in the tree, and may ask anybody anything; written so that this is not seen."""
+    pyproject = project / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("backend-path", r'"backend\u002dpath"'))
+
+
+@pytest.mark.parametrize("hands_over", [False, True])
+@pytest.mark.parametrize(("text", "is_built"), [("", False), ("[tool.setuptools_scm]\n", True)])
+async def test_a_tag_counts_where_the_project_may_ask_for_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, text: str, is_built: bool, hands_over: bool
+) -> None:
+    """The source always tells what version control says."""
+    keep_quiet(scene.upstream)
+    with (scene.upstream / "pyproject.toml").open("a") as file:
+        file.write(text)
+    monkeypatch.setattr(Trees, "hands_over", hands_over)
+    monkeypatch.setattr(Trees, "scm", "v1.0-0-gabc tags:1")
+    await scene.wheel()
+    assert len(scene.hooks()) == 2
+
+    monkeypatch.setattr(Trees, "scm", "v1.0-0-gabc tags:2")
+    wheel = await scene.wheel()
+    assert wheel.dist.scm == (Trees.scm if is_built else None)
+    assert scene.hooks() == (["acme get_requires", "acme wheel"] if is_built else [])
 
 
 async def test_a_static_project_is_not_built(scene: Scene) -> None:

@@ -256,7 +256,7 @@ async def test_it_may_be_as_large_as_a_download(scene: Scene, max_bytes: int) ->
     async def connected() -> Client:
         return client
 
-    downloads = Downloads(connected, scene.told.report, lambda: 0.0, max_bytes)
+    downloads = Downloads(connected, scene.told.report, lambda: 0.0, max_bytes, lambda: scene.folder)
     try:
         found = await downloads.wheel_metadata(url, NAME, None, lambda: scene.folder / "target")
     except SourceError as error:

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from click.testing import CliRunner
 
 from felloe import Answer, BlockingDatabase, Config, Dist, Event, NetworkError, ProjectNotFound, Request
-from felloe.cli import felloe
+from felloe.cli.program import felloe
 from felloe.config import Options
 from felloe.hookspecs import GROUP
 from felloe.plugin import Context, RawMetadata, hookimpl

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import anyio
 import pytest
+from attrs import evolve
 
 from felloe.assembly import Database
 from felloe.context import ItemContext, Owner
@@ -278,8 +279,10 @@ async def test_a_full_commit_is_a_place_in_the_cache_without_asking_anybody(scen
     async with scene.run(offline=True) as run:
         found = await run.find(f"Acme.App @ git+https://example.com/x/acme.git@{HEX.upper()}#subdirectory=libs/a")
     assert (found.kind, found.content, found.name, found.filename) == ("tree", f"git:{HEX}", "acme-app", "acme")
-    key = run.source.cache_key(found)
-    assert key.parts == (remote("git+https://example.com/x/acme").key, HEX, "subdirectory=libs%2Fa", "acme")
+    repository = remote("git+https://example.com/x/acme")
+    assert run.source.cache_key(found).parts == (repository.key_of("libs/a"), HEX)
+    assert run.source.cache_key(evolve(found, subdirectory=None)).parts == (repository.key, HEX)
+    assert len({repository.key, *map(repository.key_of, ["libs/a", "libs", "a"])}) == 4
     assert scene.told.events == []
 
 
@@ -405,9 +408,10 @@ async def test_offline_the_last_known_commit_of_a_branch_answers_and_that_is_sai
     async with scene.run(offline=True) as run:
         dist = await run.find(f"git+{acme.url}@main")
         assert await run.files(dist) == PLAIN
+        assert await run.find(f"acme @ git+{acme.url}@main") == evolve(dist, name="acme")
     assert dist.content == f"git:{commit}"
     assert scene.server.requests == []
-    (message,) = scene.told.messages("git-offline")
+    (message,) = scene.told.messages("warning")
     assert commit in message
     assert "`main`" in message
 
@@ -504,6 +508,38 @@ async def test_history_and_tags_where_they_may_be_asked_for(scene: Scene) -> Non
         async with run.fetched(f"git+{acme.url}#subdirectory=lib") as again:
             assert (again.scm, again.validators, again.path) == (fetched.scm, fetched.validators, again.path)
     assert scene.server.requests == []
+
+
+STATED = PLAIN["pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("files", "described"),
+    [
+        ({"setup.py": "from about import version", "about.py": "import subprocess"}, True),
+        ({"setup.cfg": "[metadata]\nname = acme\n"}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = ["flit_core"]\n'}, True),
+        ({"pyproject.toml": '[project]\nname = "acme"\ndynamic = ["version"]\n'}, True),
+        ({"pyproject.toml": '[tool.poetry]\nversion = "1.0"\n'}, True),
+        ({"pyproject.toml": "[project"}, True),
+        ({"pyproject.toml": "[project]\nversion = 1\n"}, True),
+        ({"pyproject.toml": STATED}, False),
+        ({"pyproject.toml": STATED, "setup.py": "from about import version"}, False),
+        ({"pyproject.toml": STATED, "setup.py": "import setuptools_scm"}, True),
+        ({"a": "no project"}, False),
+    ],
+)
+async def test_only_a_version_that_is_stated_needs_no_history(
+    scene: Scene, files: dict[str, str], described: bool
+) -> None:
+    acme = scene.server.repository("acme")
+    acme.commit({"first": "1"})
+    acme.tag("v1")
+    acme.commit(files)
+    async with scene.run() as run, run.fetched(f"git+{acme.url}") as fetched:
+        assert str(fetched.scm).startswith("v1-1-g") is described
+        assert (git("tag", folder=fetched.path) == "v1") is described
+    assert scene.server.fetches == (2 if described else 1)
 
 
 async def test_once_history_is_there_new_commits_come_with_theirs_at_once(scene: Scene) -> None:

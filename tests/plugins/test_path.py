@@ -20,16 +20,19 @@ import pytest
 from felloe.assembly import Database
 from felloe.config import Config
 from felloe.context import ItemContext, Owner
-from felloe.errors import ConfigError, FelloeError, RequirementError, SourceError
+from felloe.errors import ConfigError, FelloeError, RequirementError, SourceChangedError, SourceError
 from felloe.request import parse_request
 from felloe.stepping import NotSteppable, step
 from felloe.testing import Project, make_sdist, make_wheel
 from felloe.values import Context, Dist, Entry, Fresh, Stale
-from felloe_path import LocalPath, content, declared
+from felloe_path import LocalPath, content, surroundings
 from felloe_path.content import Content, Remembered, changed_files, content_of
 from felloe_path.copying import copy_tree
+from felloe_path.project import State, difference
+from felloe_path.surroundings import changed_parts
 from felloe_path.tree import listing_of
 from tests.fixtures.cache import shared_folder
+from tests.fixtures.writer import Writer, writing_meanwhile
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +110,7 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def tree_content(folder: Path) -> str:
-    return f"tree:{content_of(str(folder.resolve()), Remembered(None), nothing).hexdigest()}"
+    return f"tree:{content_of(listing_of(str(folder.resolve()), nothing), Remembered(None), nothing).hexdigest()}"
 
 
 # What a path tells
@@ -139,7 +142,8 @@ def test_there_are_no_settings() -> None:
 @pytest.mark.parametrize(
     ("filename", "name", "expected"),
     [
-        (SDIST, "", ("sdist", SDIST, None, None)),
+        (SDIST, "", ("sdist", SDIST, "acme", "1.0")),
+        (SDIST, "acme @ ", ("sdist", SDIST, "acme", "1.0")),
         (SDIST, "Acme.App @ ", ("sdist", SDIST, "acme-app", None)),
         ("master.zip", "", ("sdist", "master.zip", None, None)),
         ("no-suffix", "", ("sdist", "no-suffix", None, None)),
@@ -273,15 +277,16 @@ async def test_editable_folders_that_are_equal(scene: Scene) -> None:
 async def test_what_was_found_decides(
     found: tuple[str, str | None], known: tuple[str | None, str | None], code: str
 ) -> None:
-    dist = Dist(source="path", kind="tree", filename="acme", content=found[0], scm=found[1])
-    entry = Entry(content=known[0], scm=known[1], validators={"kept": 1})
+    dist = Dist(source="path", kind="sdist", filename="acme", content=found[0], scm=found[1])
+    validators = {"kept": 1, **({"scm": known[1]} if known[1] else {})}
+    entry = Entry(content=known[0], validators=validators)
     verdict = await LocalPath("path", {}).check_freshness(dist, entry, cast(Context, None))
     if code:
         assert isinstance(verdict, Stale)
         assert verdict.code == code
         assert " -> " in verdict.evidence
     else:
-        assert verdict == Fresh(validators={"kept": 1})
+        assert verdict == Fresh(validators=validators)
 
 
 # The content of a folder
@@ -304,11 +309,13 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "executable": lambda project: (project / "pyproject.toml").chmod(0o755),
     "a link leads elsewhere": lambda p: ((p / "here").unlink(), (p / "here").symlink_to("src")),
     "a link is gone": lambda project: (project / "here").unlink(),
-    "a build folder": add("build/lib/x.py"),
-    "an egg-info": add("acme.egg-info/PKG-INFO"),
+    "a package called build": add("build/__init__.py"),
+    "a package called dist": add("dist/__init__.py"),
+    "a program called build": add("build", "#!/bin/sh\n"),
+    "a folder called build below": add("src/build/x.py"),
+    "a folder called dist below": add("src/dist/acme.whl"),
     "a hidden file": add(".hidden"),
-    "a folder `dist` with more than products": lambda p: write(p, {"dist/acme.whl": "", "dist/acme.py": ""}),
-    "a folder `dist` below": add("src/dist/acme.whl"),
+    "a module of bytecode": add("src/acme/x.pyc"),
     "a tag that is none": add("tagged/CACHEDIR.TAG", "Signature: other"),
 }
 
@@ -338,6 +345,14 @@ SAME: dict[str, Callable[[Path], Any]] = {
     "subversion": add("src/.svn/entries"),
     "a virtual environment": lambda p: write(p, {"any/pyvenv.cfg": "", "any/bin/python": ""}),
     "what was built": lambda p: write(p, {"dist/acme-1.0-py3-none-any.whl": "1", "dist/acme-1.0.tar.gz": "2"}),
+    "anything in dist": add("dist/acme.py"),
+    "an empty folder dist": lambda p: (p / "dist").mkdir(),
+    "what a build left": add("build/lib/acme/__init__.py"),
+    "a folder build elsewhere": lambda p: ((p.parent / "out").mkdir(), (p / "build").symlink_to("../out")),
+    "what setuptools wrote": lambda p: write(p, {"acme.egg-info/PKG-INFO": "", "src/acme.egg-info/PKG-INFO": ""}),
+    "bytecode beside its source": add("src/acme/__init__.pyc"),
+    **{name: add(f"src/{name}/file") for name in (".bzr", ".jj", "_darcs", "CVS", ".tox", ".nox", ".eggs")},
+    **{name: add(f"{name}/file") for name in (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis")},
     "a cache": lambda p: write(p, {"src/any/CACHEDIR.TAG": SIGNATURE, "src/any/deep/file": ""}),
     "a virtual environment elsewhere": lambda p: (
         write(p.parent, {"venv/pyvenv.cfg": ""}),
@@ -485,10 +500,10 @@ def test_no_more_is_remembered_than_fits(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(content, "MOST_REMEMBERED", 3)
     write(tmp_path, {f"{number}.py": "" for number in range(5)})
     remembered = Remembered(None)
-    first = content_of(str(tmp_path), remembered, nothing).hexdigest()
+    first = content_of(listing_of(str(tmp_path), nothing), remembered, nothing).hexdigest()
     assert len(remembered.news()) == 3
     again = Remembered(remembered.news())
-    assert content_of(str(tmp_path), again, nothing).hexdigest() == first
+    assert content_of(listing_of(str(tmp_path), nothing), again, nothing).hexdigest() == first
     assert again.news() is None
 
 
@@ -635,12 +650,13 @@ from pathlib import Path
 from felloe.errors import FelloeError
 from felloe_path.content import Remembered, content_of
 from felloe_path.reading import located
+from felloe_path.tree import listing_of
 
 if os.getuid() == 0:
     os.setuid(65534)
 try:
     path, _ = located(Path(sys.argv[1]))
-    content_of(str(path), Remembered(None), lambda: None)
+    content_of(listing_of(str(path), lambda: None), Remembered(None), lambda: None)
 except FelloeError as error:
     print(error.code, error)
 """
@@ -767,6 +783,66 @@ async def test_what_was_copied_is_what_is_hashed(scene: Scene, work: Callable[[P
     copy = scene.folder / "copy"
     copied = copy_tree(str(scene.project), copy, somebody)
     assert f"tree:{copied.content.hexdigest()}" == tree_content(copy)
+
+
+class States:
+    """The states of a project one after the other: in each, all files hold its number."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.number = 0
+        self.next()
+
+    def next(self) -> None:
+        self.number += 1
+        write(self.project, dict.fromkeys(("a", "m", "z"), str(self.number)))
+
+    def held(self, folder: Path) -> set[str]:
+        return {(folder / name).read_text() for name in ("a", "m", "z")}
+
+
+@pytest.mark.parametrize("text", ["./project", "-e ./project"])
+@pytest.mark.parametrize("name", ["a", "m", "z"])
+async def test_a_copy_is_of_one_state(scene: Scene, name: str, text: str) -> None:
+    states = States(scene.project)
+    with scene.context() as ctx:
+        dist = await scene.find(text)
+        with writing_meanwhile(Writer(ctx.scratch, name, states.next, most=1)) as writer:
+            fetched = await scene.source.fetch(dist, ctx)
+        assert (states.held(fetched.path), writer.copies) == ({"2"}, 2)
+        assert fetched.content == await scene.content(text) != dist.content
+        assert list(ctx.scratch.iterdir()) == [fetched.path.parent]
+
+
+async def test_what_changed_since_it_was_found(scene: Scene) -> None:
+    states = States(scene.project)
+    dist = await scene.find()
+    states.next()
+    with scene.context() as ctx:
+        fetched = await scene.source.fetch(dist, ctx)
+        assert (states.held(fetched.path), fetched.content) == ({"2"}, await scene.content())
+
+
+async def test_what_changes_all_the_time(scene: Scene) -> None:
+    states = States(scene.project)
+    with scene.context() as ctx:
+        dist = await scene.find()
+        writer = Writer(ctx.scratch, "m", states.next)
+        with writing_meanwhile(writer), pytest.raises(SourceChangedError) as raised:
+            await scene.source.fetch(dist, ctx)
+        assert (writer.copies, list(ctx.scratch.iterdir())) == (3, [])
+    assert (raised.value.code, bool(raised.value.hint)) == ("source-changed", True)
+    assert f"`{scene.project}`" in str(raised.value)
+
+
+async def test_what_changes_and_does_not_count(scene: Scene) -> None:
+    states = States(scene.project)
+    exclude(scene.project, "/log")
+    with scene.context() as ctx:
+        dist = await scene.find()
+        with writing_meanwhile(Writer(ctx.scratch, "m", lambda: write(scene.project, {"log": "more"}))):
+            fetched = await scene.source.fetch(dist, ctx)
+        assert (fetched.content, states.held(fetched.path)) == (dist.content, {"1"})
 
 
 async def test_nobody_waits_any_more(scene: Scene) -> None:
@@ -1031,12 +1107,37 @@ async def test_a_project_behind_a_link(work: Work) -> None:
     assert (await work.copy(lambda copy: described(copy / "link"), text))[0] == described(work.project)[0]
 
 
-async def test_what_is_a_project_of_its_own_accord(work: Work) -> None:
-    """Where nothing asks for version control there is none."""
+@pytest.mark.parametrize("inner", ["", "libs/acme"])
+async def test_a_project_that_asks_where_nobody_sees_it(work: Work, inner: str) -> None:
+    """What its files do not say decides nothing, but is not kept from it."""
+    work.begin(inner)
+    write(work.project, {"pyproject.toml": PYPROJECT, "setup.py": "from tools.number import number\n"})
+    write(work.project, {"tools/number.py": "import os\nnumber = os.popen('git ' + 'describe').read()\n"})
+    work.commit("v2.0")
+    before = await work.find()
+    assert before.scm is None
+    assert await work.copy(described) == described(work.project)
+    git(work.top, "tag", "v3.0")
+    assert await work.find() == before
+
+
+async def test_all_references(work: Work) -> None:
     work.begin()
-    write(work.project, {"pyproject.toml": PYPROJECT})
-    assert (await work.find()).scm is None
-    assert await work.copy(lambda copy: (copy / ".git").exists()) is False
+    git(work.top, "checkout", "--quiet", "-b", "other/branch")
+    git(work.top, "commit", "--quiet", "--allow-empty", "-m", "other")
+    git(work.top, "tag", "-a", "-m", "nine", "v9.0")
+    git(work.top, "checkout", "--quiet", "main")
+    git(work.top, "update-ref", "refs/remotes/origin/main", "HEAD")
+    git(work.top, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    git(work.top, "notes", "add", "-m", "note")
+
+    def references(folder: Path) -> list[str]:
+        listed = git(folder, "for-each-ref", "--format=%(objectname) %(*objectname) %(refname) %(symref)")
+        return [listed, git(folder, "rev-parse", "--abbrev-ref", "origin/HEAD"), git(folder, "log", "--all", "--notes")]
+
+    expected = references(work.top)
+    assert expected[0].count("\n") == 6
+    assert await work.copy(references) == expected
 
 
 @pytest.mark.parametrize("prepare", ["nothing", "no commit", "broken", "elsewhere"])
@@ -1077,6 +1178,19 @@ async def test_what_only_version_control_says(work: Work, change: Callable[[Work
     assert after.scm != before.scm
 
 
+@pytest.mark.parametrize("change", ["commit", "tag"])
+async def test_a_commit_while_a_copy_is_made(work: Work, change: str) -> None:
+    work.begin()
+    commit = work.commit if change == "commit" else lambda: git(work.top, "tag", "v2.0")
+    with work.context() as ctx:
+        dist = await work.find()
+        with writing_meanwhile(Writer(ctx.scratch, "run", commit, most=1)) as writer:
+            fetched = await work.source.fetch(dist, ctx)
+        assert (writer.copies, fetched.content) == (2, dist.content)
+        assert fetched.scm == (await work.find()).scm != dist.scm
+        assert described(fetched.path) == described(work.project)
+
+
 async def test_what_version_control_says_of_others_does_not_matter(work: Work) -> None:
     work.begin()
     before = await work.find()
@@ -1085,6 +1199,50 @@ async def test_what_version_control_says_of_others_does_not_matter(work: Work) -
     git(work.top, "tag", "v9.0")
     git(work.top, "checkout", "--quiet", "main")
     assert await work.find() == before
+
+
+@pytest.mark.parametrize("inner", ["", "libs/acme"])
+@pytest.mark.parametrize("name", ["build", "dist"])
+async def test_folders_for_products_that_are_tracked(work: Work, name: str, inner: str) -> None:
+    """A clean checkout has them, so the project cannot be built without them."""
+    write(work.project, {f"{name}/tool.py": "1"})
+    work.begin(inner)
+    before = await work.content()
+    assert await work.copy(lambda copy: (copy / name / "tool.py").read_text()) == "1"
+    write(work.project, {f"{name}/tool.py": "2"})
+    assert await work.content() != before
+
+    git(work.top, "rm", "-r", "--quiet", "--cached", ".")
+    assert not await work.copy(lambda copy: (copy / name).exists())
+
+
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.usefixtures("later")
+async def test_git_is_asked_once_what_it_tracks(work: Work, linked: bool) -> None:
+    work.begin()
+    write(work.project, {"pyproject.toml": PYPROJECT})
+    if linked:
+        git(work.top, "worktree", "add", "--quiet", str(work.folder / "linked"), "-b", "other")
+        work.project = work.folder / "linked"
+        write(work.project, {"pyproject.toml": PYPROJECT})
+    write(work.project, {"dist/acme.whl": "1"})
+    before = await work.content()
+    assert can_step(work)
+    git(work.project, "add", "dist")
+    assert not can_step(work)
+    assert await work.content() != before
+    assert can_step(work)
+
+
+async def test_products_of_a_project_in_a_subdirectory(scene: Scene) -> None:
+    """Its own do not count, nor those of the folder that is asked for; those of others may be anything."""
+    write(scene.project, {"libs/one/pyproject.toml": PYPROJECT})
+    text = f"file://{scene.project}#subdirectory=libs/one"
+    before = await scene.content(text)
+    write(scene.project, {"libs/one/build/lib/x.py": "", "libs/one/dist/x.whl": "", "dist/x.whl": "", "build/x": ""})
+    assert await scene.content(text) == before
+    write(scene.project, {"libs/two/dist/x.whl": ""})
+    assert await scene.content(text) != before
 
 
 @pytest.mark.parametrize("name", ["post-index-change", "post-checkout", "reference-transaction", "fsmonitor"])
@@ -1130,11 +1288,21 @@ def declare(project: Path, *keys: str, table: str = "uv") -> None:
 
 async def found_and_copied(scene: Scene, text: str | None = None) -> Dist:
     """What a copy says of itself has to be what was found."""
+    dist, _ = await with_declared(scene, text)
+    return dist
+
+
+async def with_declared(scene: Scene, text: str | None = None) -> tuple[Dist, Any]:
+    """What was found and copied, and the state of what is declared, as far as it is not in the tree."""
     dist = await scene.find(text)
     with scene.context() as ctx:
         fetched = await scene.source.fetch(dist, ctx)
-        assert (fetched.content, fetched.scm) == (dist.content, dist.scm)
-    return dist
+    assert (fetched.content, fetched.scm) == (dist.content, dist.scm)
+    return dist, fetched.validators.get("declared")
+
+
+async def declared(scene: Scene, text: str | None = None) -> Any:
+    return (await with_declared(scene, text))[1]
 
 
 @pytest.mark.parametrize("table", ["felloe", "uv"])
@@ -1143,15 +1311,18 @@ async def test_a_declared_variable(scene: Scene, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("A B", "")
     digest = hashlib.sha256(b"pa55-w0rd").hexdigest()[:16]
     empty = hashlib.sha256(b"").hexdigest()[:16]
-    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR=none"
+    before = await with_declared(scene)
+    assert before[1] == f"env:A%20B={empty} env:ACME_FLAVOUR=none"
     monkeypatch.setenv("ACME_FLAVOUR", "pa55-w0rd")
-    assert (await found_and_copied(scene)).scm == f"env:A%20B={empty} env:ACME_FLAVOUR={digest}"
+    after = await with_declared(scene)
+    assert after[1] == f"env:A%20B={empty} env:ACME_FLAVOUR={digest}"
+    assert (before[0].content == after[0].content, before[0].scm, after[0].scm) == (False, None, None)
 
 
 async def test_the_table_of_felloe_speaks_alone(scene: Scene) -> None:
     tables = '[tool.uv]\ncache-keys = [{ env = "OF_UV" }]\n[tool.felloe]\ncache-keys = [{ env = "OF_FELLOE" }]\n'
     write(scene.project, {"pyproject.toml": PYPROJECT + tables})
-    assert (await scene.find()).scm == "env:OF_FELLOE=none"
+    assert await declared(scene) == "env:OF_FELLOE=none"
 
 
 OUTSIDE: dict[str, tuple[str, Callable[[Scene], Any]]] = {
@@ -1172,35 +1343,66 @@ async def test_declared_files_elsewhere(scene: Scene, form: str, path: str, chan
     write(scene.folder, {"shared/one.h": "1", "other/two.h": "2"})
     (scene.folder / "link.h").symlink_to("shared/one.h")
     declare(scene.project, form.format(path))
-    before = await found_and_copied(scene)
+    before = await with_declared(scene)
     write(scene.folder, {"other/two.h": "3"})
-    assert await scene.find() == before
+    assert await scene.find() == before[0]
     change(scene)
-    after = await found_and_copied(scene)
-    assert after.content == before.content
-    assert (before.scm or "").partition("=")[0] == (after.scm or "").partition("=")[0] == f"file:{path}"
-    assert before.scm != after.scm
+    after = await with_declared(scene)
+    assert after[0].content != before[0].content
+    assert before[1].partition("=")[0] == after[1].partition("=")[0] == f"file:{path}"
+    assert before[1] != after[1]
 
 
 @pytest.mark.parametrize("path", ["src/acme/__init__.py", "**/*.py", "../project/run", "src/../*"])
 async def test_declared_files_of_the_folder_count_by_their_content(scene: Scene, path: str) -> None:
-    declare(scene.project, f'"{path}"', f'{{ dir = "{path}" }}')
-    assert (await found_and_copied(scene)).scm is None
+    declare(scene.project, f'"{path}"', '{ dir = "src" }', '{ dir = "." }')
+    assert await declared(scene) is None
+
+
+LEFT_OUT: dict[str, tuple[str, str, bool]] = {
+    "a product": ("dist/x.whl", "dist/x.whl", True),
+    "a pattern for products": ("dist/*.whl", "dist/x.whl", True),
+    "all that was built": ("build/**", "build/lib/x.so", True),
+    "of a virtual environment": (".venv/marker", ".venv/marker", True),
+    "a commit": (".git/HEAD", ".git/HEAD", True),
+    "what is excluded": ("data/one.json", "data/one.json", True),
+    "a pattern for what is excluded": ("data/*.json", "data/one.json", True),
+    "a pattern for files that are excluded": ("src/**/*.tmp", "src/acme/a.tmp", True),
+    "bytecode": ("src/**", "src/acme/__pycache__/x.pyc", False),
+    "bytecode beside its source": ("src/**", "src/acme/__init__.pyc", False),
+    "modules of a virtual environment": ("**/*.py", ".venv/lib/x.py", False),
+    "data of all sorts": ("**/*.json", "data/one.json", False),
+}
+
+
+@pytest.mark.parametrize(("key", "path", "counts"), LEFT_OUT.values(), ids=LEFT_OUT)
+async def test_declared_files_that_are_left_out(scene: Scene, key: str, path: str, counts: bool) -> None:
+    """They count where they are meant; a wildcard does not mean what changes by itself."""
+    write(scene.project, {".venv/pyvenv.cfg": "", path: "1"})
+    text = f"{PYPROJECT}[tool.felloe]\nexclude = ['data', '*.tmp']\ncache-keys = ['{key}']\n"
+    write(scene.project, {"pyproject.toml": text})
+    before = await with_declared(scene)
+    write(scene.project, {path: "2"})
+    after = await with_declared(scene)
+    assert (after[0].content != before[0].content, after[1] != before[1]) == (counts, counts)
+    (scene.project / path).unlink()
+    gone = await with_declared(scene)
+    assert (gone[0].content != after[0].content) is counts
+    assert not counts or gone[1] == f"file:{key}=none"
 
 
 async def test_what_a_subdirectory_declares_of_its_folder(scene: Scene) -> None:
     declare(scene.project / "inner", '"../run"', '"../../shared"')
     write(scene.folder, {"shared": "1"})
     digest = hashlib.sha256(b"1").hexdigest()[:16]
-    dist = await found_and_copied(scene, f"file://{scene.project}#subdirectory=inner")
-    assert dist.scm == f"file:../../shared={digest}"
+    assert await declared(scene, f"file://{scene.project}#subdirectory=inner") == f"file:../../shared={digest}"
 
 
 async def test_a_declared_folder_elsewhere(scene: Scene) -> None:
     declare(scene.project, '{ dir = "../lib" }', '"../lib"')
-    assert (await found_and_copied(scene)).scm == "dir:../lib=none file:../lib=none"
+    assert await declared(scene) == "dir:../lib=none file:../lib=none"
     write(scene.folder, {"lib/a": ""})
-    assert (await found_and_copied(scene)).scm == "dir:../lib=there file:../lib=folder"
+    assert await declared(scene) == "dir:../lib=there file:../lib=folder"
 
 
 @pytest.mark.usefixtures("later")
@@ -1221,25 +1423,28 @@ async def test_declared_version_control(work: Work, key: str) -> None:
     work.begin()
     declare(work.project, key)
     work.commit()
-    before = await found_and_copied(work)
+    before = await with_declared(work)
     assert await work.copy(lambda copy: (copy / ".git").exists())
     git(work.top, "tag", "v9.0")
-    after = await found_and_copied(work)
-    assert (after.content, after.scm == before.scm) == (before.content, False)
+    after = await with_declared(work)
+    assert after[0].content != before[0].content
+    gone, come = changed_parts(before[1], after[1])
+    assert [each.partition("=")[0] for each in [*gone, *come]] == ["git", "git"]
 
 
 @pytest.mark.parametrize("key", ["{ git = false }", "{ git = { commit = false } }", "{ git = {} }"])
 async def test_version_control_that_is_declared_not_to_count(work: Work, key: str) -> None:
     work.begin()
     declare(work.project, key)
-    assert (await found_and_copied(work)).scm is None
+    assert ((await found_and_copied(work)).scm, await declared(work)) == (None, None)
 
 
 async def test_version_control_and_variables(work: Work) -> None:
     work.begin()
     write(work.project, {"pyproject.toml": f'{SCM}[tool.felloe]\ncache-keys = [{{ env = "ACME_FLAVOUR" }}]\n'})
     work.commit()
-    described, tags, variable = str((await found_and_copied(work)).scm).split(" ")
+    dist, variable = await with_declared(work)
+    described, tags = str(dist.scm).split(" ")
     assert (described[:7], tags[:5], variable) == ("v1.0-1-", "tags:", "env:ACME_FLAVOUR=none")
 
 
@@ -1277,7 +1482,7 @@ async def test_what_is_no_key_is_named(scene: Scene, keys: str, named: str, tabl
 )
 async def test_what_declares_nothing(scene: Scene, text: str) -> None:
     (scene.project / "pyproject.toml").write_bytes(text.encode("latin-1"))
-    assert (await found_and_copied(scene)).scm is None
+    assert await declared(scene) is None
 
 
 async def test_a_declared_fifo_is_not_opened(scene: Scene) -> None:
@@ -1289,7 +1494,7 @@ async def test_a_declared_fifo_is_not_opened(scene: Scene) -> None:
 
 
 async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declared, "MOST_FILES", 3)
+    monkeypatch.setattr(surroundings, "MOST_FILES", 3)
     write(scene.folder, {f"shared/{number}": "" for number in range(4)})
     declare(scene.project, '"../shared/*"')
     error = await scene.error()
@@ -1299,57 +1504,151 @@ async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("env:A=1", "env:A=2", ("declared-changed", "env:A=1 -> env:A=2")),
-        (None, "env:A=1", ("declared-changed", "none -> env:A=1")),
-        ("v1 tags:1 env:A=1", "v1 tags:1", ("declared-changed", "env:A=1 -> none")),
-        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=1", ("scm-changed", "v1 -> v2")),
-        ("v1 tags:1 env:A=1", "v2 tags:1 env:A=2", ("scm-changed", "v1 env:A=1 -> v2 env:A=2")),
-        ("v1", None, ("scm-changed", "v1 -> none")),
+        (("t", "A=1", {}), ("t", "A=2", {}), ("declared-changed", "A=1 -> A=2")),
+        (("t", "A=1 B=1", {"f": "1"}), ("t", "A=1 B=2 C=3", {"f": "1"}), ("declared-changed", "B=1 -> B=2 C=3")),
+        (("t", "A=1", {"f": "1"}), ("u", "A=1", {"f": "2"}), ("content-changed", "f=1 -> f=2")),
+        (("t", "A=1", {"f": "1"}), ("u", "A=2", {"f": "2"}), ("content-changed", "f=1 A=1 -> f=2 A=2")),
+        (("t", "", {"f": "1"}), ("u", "A=2", {"f": "2"}), ("content-changed", "f=1 -> f=2 A=2")),
+        (("t", "A=1", {"f": "1"}), ("u", "", {"f": "2"}), ("content-changed", "f=1 A=1 -> f=2")),
+        (("t", "A=1", {}), ("u", "A=1", {}), None),
     ],
 )
-def test_what_changed_is_named(old: str | None, new: str | None, told: tuple[str, str]) -> None:
-    assert declared.changes(old, new) == told
+def test_what_changed_is_named(old: Any, new: Any, told: tuple[str, str] | None) -> None:
+    before, after = (State(tree=tree, declared=said, files=files) for tree, said, files in (old, new))
+    assert before.content != after.content
+    assert difference(before.validators(), after) == told
 
 
-# What editable builds write
+@pytest.mark.parametrize("validators", [{}, {"files": 1, "declared": 2, "tree": []}, {"files": {}, "declared": None}])
+def test_what_was_remembered_may_be_anything(validators: dict[str, Any]) -> None:
+    assert difference(validators, State(tree="t", files={"f": "1"})) is None
 
 
-@pytest.mark.parametrize("name", ["acme.egg-info", "src/acme.egg-info"])
-async def test_what_an_editable_build_writes_does_not_count(scene: Scene, name: str) -> None:
-    before = {text: await scene.content(text) for text in ("./project", "-e ./project")}
-    write(scene.project, {f"{name}/PKG-INFO": "Name: acme\n"})
-    assert await scene.content("-e ./project") == before["-e ./project"]
-    assert await scene.content("./project") != before["./project"]
+# What a project leaves out
+
+
+def exclude(project: Path, *globs: str) -> None:
+    write(project, {"pyproject.toml": f"{PYPROJECT}[tool.felloe]\nexclude = {list(globs)}\n"})
+
+
+FILES = ("a.tmp", "src/b.tmp", "data/one/c.txt", "data/d.txt", "src/data/e.txt", "src/acme/f.txt")
+EXCLUDED: dict[str, tuple[str, ...]] = {
+    "*.tmp": ("a.tmp", "src/b.tmp"),
+    "/*.tmp": ("a.tmp",),
+    "src/*.tmp": ("src/b.tmp",),
+    "**/*.tmp": ("a.tmp", "src/b.tmp"),
+    "data": ("data/one/c.txt", "data/d.txt", "src/data/e.txt"),
+    "data/": ("data/one/c.txt", "data/d.txt", "src/data/e.txt"),
+    "/data": ("data/one/c.txt", "data/d.txt"),
+    "data/**": ("data/one/c.txt", "data/d.txt"),
+    "data/*/c.txt": ("data/one/c.txt",),
+    "**/data/*.txt": ("data/d.txt", "src/data/e.txt"),
+    "src/**/[e-f].txt": ("src/data/e.txt", "src/acme/f.txt"),
+    "[!a-e].???": ("src/acme/f.txt",),
+    "src[!x]*": (),
+    "nothing": (),
+    "[": (),
+    "*": FILES,
+    "**": FILES,
+}
+
+
+@pytest.mark.parametrize("inner", ["", "libs/one"])
+@pytest.mark.parametrize(("glob", "left_out"), EXCLUDED.items())
+async def test_what_a_project_leaves_out(scene: Scene, glob: str, left_out: tuple[str, ...], inner: str) -> None:
+    project = scene.project / inner
+    write(project, {"setup.py": "", "setup.cfg": ""})
+    write(project, dict.fromkeys(FILES, "1"))
+    exclude(project, "never", glob)
+    text = f"file://{scene.project}" + (f"#subdirectory={inner}" if inner else "")
+    before = await found_and_copied(scene, text)
     with scene.context() as ctx:
-        for text, is_copied in (("./project", True), ("-e ./project", False)):
-            dist = await scene.find(text)
-            fetched = await scene.source.fetch(dist, ctx)
-            assert (fetched.content, (fetched.path / name).exists()) == (dist.content, is_copied)
+        copy = (await scene.source.fetch(before, ctx)).path / inner
+        assert {name for name in FILES if not (copy / name).exists()} == set(left_out)
+        assert names(copy) >= {"pyproject.toml", "setup.py", "setup.cfg"}
+    for name in FILES:
+        write(project, {name: "2"})
+        assert (await scene.content(text) == before.content) is (name in left_out), name
+        write(project, {name: "1"})
+
+
+async def test_what_one_project_leaves_out_counts_for_another(scene: Scene) -> None:
+    exclude(scene.project / "one", "*.tmp")
+    exclude(scene.project / "two", "*.txt")
+    text = f"file://{scene.project}#subdirectory=one"
+    before = await scene.content(text)
+    write(scene.project, {"one/a.tmp": "", "two/a.txt": ""})
+    (scene.project / "two/a.txt").unlink()
+    assert await scene.content(text) == before
+    write(scene.project, {"a.tmp": ""})
+    assert await scene.content(text) != before
+
+
+async def test_what_is_left_out_is_not_missed_by_git(work: Work) -> None:
+    write(work.project, {"data/one": "1", "a.tmp": "1"})
+    work.begin()
+    write(work.project, {"pyproject.toml": f'{SCM}[tool.felloe]\nexclude = ["data", "*.tmp"]\n'})
+    work.commit("v1.1")
+    assert await work.copy(described) == described(work.project)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ('"*.tmp"', "exclude"),
+        ("[7]", "exclude[0]"),
+        ('["a", ""]', "exclude[1]"),
+        ('["/"]', "exclude[0]"),
+        ('["!a"]', "exclude[0]"),
+        ('["a\\u0000"]', "exclude[0]"),
+        ('["../a"]', "exclude[0]"),
+        ('["a//b"]', "exclude[0]"),
+        ('["[z-a]"]', "exclude[0]"),
+        ("[{ file = 'a' }]", "exclude[0]"),
+    ],
+)
+async def test_what_is_no_pattern_is_named(scene: Scene, value: str, named: str) -> None:
+    write(scene.project, {"pyproject.toml": f"{PYPROJECT}[tool.felloe]\nexclude = {value}\n"})
+    error = await scene.error()
+    assert isinstance(error, ConfigError)
+    assert f"`tool.felloe.{named}` of `{scene.project}/pyproject.toml`" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool]\nfelloe = 1 # exclude", '[tool.ruff]\nexclude = ["src"] # felloe', "exclude felloe"]
+)
+async def test_what_leaves_nothing_out(scene: Scene, text: str) -> None:
+    write(scene.project, {"pyproject.toml": text})
+    with scene.context() as ctx:
+        assert names((await scene.source.fetch(await scene.find(), ctx)).path) == names(scene.project)
+
+
+# Which files have changed
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, ("b=2", "b=3")),
-        ({"a": "1"}, {"a": "1", "b": "3"}, ("none", "b=3")),
-        ({"a": "1", "b": "2"}, {"b": "2"}, ("a=1", "none")),
-        ({"a": "1"}, {"b": "1"}, ("a=1", "b=1")),
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, (["b=2"], ["b=3"])),
+        ({"a": "1"}, {"a": "1", "b": "3"}, ([], ["b=3"])),
+        ({"a": "1", "b": "2"}, {"b": "2"}, (["a=1"], [])),
+        ({"a": "1"}, {"b": "1"}, (["a=1"], ["b=1"])),
         (
             {"a": "1"},
             {**{f"b{n}": "1" for n in range(6)}, "a": "1"},
-            ("and 1 more", "b0=1 b1=1 b2=1 b3=1 b4=1 and 1 more"),
+            (["and 1 more"], ["b0=1", "b1=1", "b2=1", "b3=1", "b4=1", "and 1 more"]),
         ),
         ({}, {"a": "1"}, None),
         ({"a": "1"}, {}, None),
     ],
 )
-def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told: tuple[str, str] | None) -> None:
+def test_which_files_have_changed(old: dict[str, str], new: dict[str, str], told: tuple[Any, Any] | None) -> None:
     assert changed_files(old, new) == told
 
 
 def test_of_a_large_tree_no_file_is_remembered_by_itself(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"file{number}").touch()
-    assert len(content_of(str(tmp_path), Remembered(None), nothing).files) == 1000
+    assert len(content_of(listing_of(str(tmp_path), nothing), Remembered(None), nothing).files) == 1000
     (tmp_path / "one more").touch()
-    assert content_of(str(tmp_path), Remembered(None), nothing).files == {}
+    assert content_of(listing_of(str(tmp_path), nothing), Remembered(None), nothing).files == {}

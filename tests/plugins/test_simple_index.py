@@ -60,11 +60,21 @@ async def error_of(folder: Path, *sources: SourceSettings, **options: Any) -> Fe
 @pytest.mark.parametrize("kind", [SimpleIndex, PyPI, Acme])
 @pytest.mark.parametrize("unknown", ["project", "Projects", "find-links", "default", "token"])
 def test_a_setting_that_it_does_not_have_is_named(kind: type, unknown: str) -> None:
+    settings = {} if kind is PyPI else {"url": "https://example.com/simple/"}
     with pytest.raises(ConfigError) as raised:
-        kind("acme", {"url": "https://example.com/simple/", unknown: TOKEN})
+        kind("acme", {**settings, unknown: TOKEN})
 
     assert str(raised.value) == f"source `acme` has no setting `{unknown}`"
     assert raised.value.hint == "it has `url`, `find_links`, `projects`, `missing`"
+
+
+@pytest.mark.parametrize("key", ["url", "find_links"])
+def test_only_pypi_itself_is_of_the_kind_pypi(key: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        PyPI("company", {key: Url("https://example.com/simple/")})
+
+    assert str(raised.value) == f"source `company` of kind `pypi` is PyPI itself, and has no `{key}`"
+    assert (raised.value.hint, raised.value.payload) == ('write kind = "index" for any other index', {"key": key})
 
 
 def test_settings_that_it_has() -> None:
@@ -89,6 +99,40 @@ async def test_a_misspelt_setting_sends_no_name_anywhere(server: IndexServer, tm
     for word in ("felloe.toml [[index]] private", f"`{misspelt}`", "`projects`"):
         assert word in str(error)
     assert server.requests == []
+
+
+# The address
+
+
+ADDRESSES = [
+    ("url", "https://example.com/simple", "https://example.com/simple/"),
+    ("url", "https://example.com/simple/", "https://example.com/simple/"),
+    ("url", "https://me:secret@EXAMPLE.com:443/simple", "https://example.com/simple/"),
+    ("find_links", "https://example.com/links", "https://example.com/links"),
+    ("find_links", "https://example.com/links/", "https://example.com/links/"),
+]
+
+
+@pytest.mark.parametrize(("key", "given", "address"), ADDRESSES)
+def test_an_address_is_written_one_way(key: str, given: str, address: str) -> None:
+    assert SimpleIndex("acme", {key: Url(given)}).address() == address
+
+
+def test_an_address_with_a_query_tells_queries_apart() -> None:
+    ways = ["simple?token=a", "simple/?token=a", "simple/?token=b"]
+    first, same, other = (SimpleIndex("acme", {"url": f"https://example.com/{way}"}).address() for way in ways)
+
+    assert first == same != other
+    assert first.startswith("https://example.com/simple/?token=****#")
+
+
+async def test_both_ways_to_write_an_address_share_what_is_cached(server: IndexServer, tmp_path: Path) -> None:
+    answers = []
+    for url in (server.index_url.rstrip("/"), f"{server.index_url.rstrip('/')}/"):
+        async with database(tmp_path, index("acme", url=Url(url))) as asked:
+            answers.append(await asked.metadata("acme"))
+
+    assert [answer.cached for answer in answers] == [False, True]
 
 
 # The query of an address

@@ -88,9 +88,12 @@ async def dist_of(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (f"{HOST}/{SDIST}", ("sdist", SDIST, None, None)),
+        (f"{HOST}/{SDIST}", ("sdist", SDIST, "acme", "1.0")),
+        (f"acme @ {HOST}/{SDIST}", ("sdist", SDIST, "acme", "1.0")),
+        (f"acme @ {HOST}/release-1.0.tar.gz", ("sdist", "release-1.0.tar.gz", "acme", None)),
+        (f"{HOST}/{SDIST}#subdirectory=app", ("sdist", SDIST, None, None)),
         (f"Acme.App @ {HOST}/{SDIST}", ("sdist", SDIST, "acme-app", None)),
-        (f"{HOST}/{SDIST}#egg=acme", ("sdist", SDIST, "acme", None)),
+        (f"{HOST}/{SDIST}#egg=acme", ("sdist", SDIST, "acme", "1.0")),
         (f"{HOST}/{WHEEL}", ("wheel", WHEEL, "acme", "1.0")),
         (f"acme @ {HOST}/{WHEEL}", ("wheel", WHEEL, "acme", "1.0")),
         (f"{HOST}/Acme_App-1.0-2-py3-none-any.whl", ("wheel", "Acme_App-1.0-2-py3-none-any.whl", "acme-app", "1.0")),
@@ -396,11 +399,11 @@ async def test_the_same_bytes_with_new_validators_refresh_the_entry(scene: Scene
 
 @pytest.mark.parametrize("ask", ["metadata", "wheel"])
 async def test_new_bytes_are_built(scene: Scene, ask: str) -> None:
-    url = scene.serve(f"/{SDIST}", buildable(scene.folder, "acme", requires_dist="['old']"))
+    url = scene.serve("/latest.tar.gz", buildable(scene.folder, "acme", requires_dist="['old']"))
     ask_for = scene.wheel if ask == "wheel" else scene.metadata
     await ask_for(url)
     scene.hooks()
-    scene.serve(f"/{SDIST}", buildable(scene.folder, "acme", "2.0", requires_dist="['new']"))
+    scene.serve("/latest.tar.gz", buildable(scene.folder, "acme", "2.0", requires_dist="['new']"))
 
     answer = await ask_for(f"acme @ {url}")
     assert (answer.metadata.version, answer.metadata.requires_dist, answer.cached) == ("2.0", ("new",), False)
@@ -604,6 +607,60 @@ async def test_another_project_of_one_archive_with_another_kind_of_hash(scene: S
             await database.metadata(parse_request(f"{url}#subdirectory=two", hashes=wrong))
         answer = await database.metadata(parse_request(f"{url}#subdirectory=two", hashes=right))
     assert answer.metadata.name == "two"
+
+
+def projects(folder: Path, version: str) -> Path:
+    """An sdist with two more projects in folders."""
+    inner = {
+        f"{name}/pyproject.toml": f'project = {{name = "{name}", version = "{version}"}}\n' for name in ("one", "two")
+    }
+    return make_sdist(folder, Project("acme", version), files=inner)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["{}", "acme @ {}"],
+        ["{}#subdirectory=one", "{}#subdirectory=two"],
+        ["two @ {}#subdirectory=two", "{}", "{}#subdirectory=one", "{}#subdirectory=two"],
+    ],
+)
+async def test_a_url_is_asked_once_in_a_run(scene: Scene, forms: list[str], version: str, at_once: bool) -> None:
+    """Whatever of it is wanted, and in which words; what it sends is received once."""
+    url = scene.serve("/archive", projects(scene.folder, "1.0"))
+    texts = [form.format(url) for form in forms]
+    async with scene.database() as database:
+        for text in texts:
+            assert (await database.metadata(text)).metadata.version == "1.0"
+    assert scene.statuses() == [200]
+    scene.serve("/archive", projects(scene.folder, version))
+
+    async with scene.database() as database:
+        if at_once:
+            outcomes = [outcome async for outcome in database.metadata_many(texts)]
+            answers = [outcome.value for outcome in outcomes if outcome.error is None]
+        else:
+            answers = [await database.metadata(text) for text in texts]
+
+    assert [answer.metadata.version for answer in answers] == [version] * len(texts)
+    assert scene.statuses() == [304 if version == "1.0" else 200]
+    assert files_below(scene.cache, "scratch") == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_url_that_could_not_be_asked_is_asked_again(scene: Scene, number: int) -> None:
+    url = scene.serve(f"/{SDIST}", make_sdist(scene.folder, Project("acme", "1.0")))
+    await scene.metadata(url)
+    scene.server.behave(f"/{SDIST}", Behaviour(etag="auto", statuses=[403] * number))
+
+    async with scene.database() as database:
+        for _ in range(number):
+            with pytest.raises(NetworkError, match="answered 403"):
+                await database.metadata(url)
+        assert (await database.metadata(url)).cached
+    assert scene.statuses() == [*[403] * number, 304]
 
 
 # Names

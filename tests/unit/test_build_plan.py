@@ -242,6 +242,7 @@ OURS = {
     "TEMP": "/site/tmp",
     "TMP": "/site/tmp",
     "PYTHONNOUSERSITE": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
     "PIP_NO_INPUT": "1",
 }
 

@@ -340,7 +340,7 @@ class TestPolicy:
 
     @pytest.mark.parametrize("name", ["a", ":all:"])
     def test_a_name_in_both_leaves_nothing(self, load, name):
-        with pytest.raises(ConfigError, match=f"`{name}` is given to `--no-binary` and to `--only-binary`"):
+        with pytest.raises(ConfigError, match=f"`{name}` is in `--no-binary` and in `--only-binary`"):
             load(no_binary=[name], only_binary=[name])
 
     @pytest.mark.parametrize(

@@ -11,15 +11,16 @@ import anyio
 import pytest
 from attrs import evolve
 
-from felloe.build.fingerprint import Fingerprint
+from felloe.build.failure import Failure
 from felloe.build.history import History
 from felloe.build.record import Build, with_build
-from felloe.cache.contents import clean, items, normalised, size
+from felloe.cache.contents import clean, is_build_folder, items, normalised, size
 from felloe.cache.folders import Folders
 from felloe.errors import CacheError
 from felloe.record import Record, with_static, with_wheel
-from felloe.values import CacheKey, Entry, Metadata
+from felloe.values import CacheKey, Entry, Fingerprint, Metadata
 from tests.fixtures.cache import FOREIGN, FOREIGN_FOLDERS, Cache, Child, everything
+from tests.fixtures.line import read_document
 
 DATA = b"x" * 10_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -53,31 +54,52 @@ def add_archive(cache, filename, sha256=SHA256):
     return cache.archives.put(file, sha256, filename)
 
 
-def add_build(cache, path, *, build, log="log", project="any", **wheel):
-    """A build of the entry at `path`, as the line makes it; gives the files of it but for its wheel."""
-    record = cache.records.read(path)
+def add_build(cache, path, *, build, settings="", project="any", printed=DATA, **wheel):
+    """A build of the entry at `path`, as the line makes it; gives its folder, and what is in it."""
+    history, into = History(cache.layout, cache.store, cache.archives, cache.events.append), cache.run.folder()
+    if wheel:
+        (into / wheel["wheel"]).write_bytes(DATA)
+    keep_log(cache, history, into, printed)
     done = Build(
         build=build,
-        fingerprint=Fingerprint(settings=log, interpreter="", toolchain=""),
-        goal="wheel" if wheel else "prepare",
+        project=project,
+        fingerprint=Fingerprint(settings=settings, interpreter="", toolchain=""),
+        goal="wheel" if wheel else "metadata",
         rung="wheel" if wheel else "prepare",
-        metadata=record.static,
-        log=log,
+        metadata=cache.records.read(path).static,
         **wheel,
     )
-    history = History(cache.layout, cache.store, cache.events.append)
-    history.add(done)
-    printed = cache.run.folder() / "log"
-    printed.write_bytes(DATA)
+    done = history.add(done, into, is_kept=True)
     anyio.run(cache.records.change, path, lambda old: with_build(old, done))
-    return [cache.layout.builds(build), history.keep_log(printed, build, log, project)]
+    return folder_and_files(cache.layout.build(build, done.fingerprint.key, done.goal))
 
 
-def add_log(cache, *, build, project, printed=DATA):
-    """What a build printed that failed: nothing else is known of it."""
+def add_failure(cache, *, build, project, settings="", message="", printed=DATA):
+    """A build that failed, of which no entry tells; gives its folder, and what is in it."""
+    history, into = History(cache.layout, cache.store, cache.archives, cache.events.append), cache.run.folder()
+    keep_log(cache, history, into, printed)
+    failure = Failure(
+        build=build,
+        fingerprint=Fingerprint(settings=settings, interpreter="", toolchain=""),
+        goal="wheel",
+        what="it",
+        project=project,
+        cause="project",
+        code="build",
+        message=message,
+    )
+    history.add_failure(failure, into)
+    return folder_and_files(cache.layout.build(build, failure.fingerprint.key, failure.goal))
+
+
+def keep_log(cache, history, into, printed):
     log = cache.run.folder() / "log"
     log.write_bytes(printed)
-    return History(cache.layout, cache.store, cache.events.append).keep_log(log, build, "0a1b-wheel", project)
+    history.keep_log(log, into)
+
+
+def folder_and_files(folder):
+    return [folder, *sorted(folder.iterdir())]
 
 
 def add_unpacked(cache, sha256):
@@ -105,7 +127,8 @@ def add_of_all_kinds(cache):
     add_page(cache, "https://example.com/simple/a/")
     cache.store.write_document(cache.layout.memo("git", "", ("main",)), {"value": 1})
     cache.store.write_document(cache.layout.interpreter("ab"), {"value": 1})
-    for name in ("builds-v0", "unpacked-v0", "environments-v0", "resolutions-v0", "keep-v0", "http-v1", "archives-v12"):
+    add_failure(cache, build="1" * 32, project="a")
+    for name in ("unpacked-v0", "environments-v0", "resolutions-v0", "keep-v0", "http-v1", "archives-v12"):
         (cache.root / name / "folder").mkdir(parents=True)
         (cache.root / name / "folder" / "file").write_bytes(DATA)
 
@@ -119,10 +142,6 @@ def clean_projects(cache, *names):
     found = list(items(cache.layout, cache.records))
     cache.run.end()
     return clean(cache.layout, cache.run, found, frozenset(names))
-
-
-def first_line(log):
-    return log.read_bytes().partition(b"\n")[0] + b"\n"
 
 
 # Size
@@ -190,6 +209,16 @@ def test_items_are_in_order(cache):
         ("c-1.0.tar.gz", "pypi", "c"),
         ("B_b-1.0-py3-none-any.whl", "pypi", "b-b"),
     ]
+
+
+@pytest.mark.parametrize("said", ["acme", None, 1])
+def test_the_file_name_is_what_the_source_says_where_the_key_does_not_end_in_it(cache, said):
+    commit = "c0" * 20
+    entry = Entry(content=f"git:{commit}", locator={} if said is None else {"filename": said})
+    path = cache.layout.entry("git", "", CacheKey(parts=("0" * 16, commit)))
+    anyio.run(cache.records.change, path, lambda old: Record(kind="git", entry=entry))
+
+    assert summary(cache) == [("acme" if said == "acme" else commit, "git", "")]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +309,7 @@ def test_cleaning_all_leaves_what_is_not_ours(cache):
 
 
 @pytest.mark.parametrize("foreign", FOREIGN_FOLDERS.values(), ids=FOREIGN_FOLDERS)
-@pytest.mark.parametrize("folder", ["archives-v0", "http-v0", "scratch", "locks", "locks/users"])
+@pytest.mark.parametrize("folder", ["archives-v0", "builds-v0", "http-v0", "scratch", "locks", "locks/users"])
 @pytest.mark.parametrize("names", [(), ("a",)], ids=["all", "projects"])
 def test_cleaning_leaves_what_links_lead_to(cache, tmp_path, foreign, folder, names):
     with Cache(tmp_path / "outside") as outside:
@@ -315,6 +344,46 @@ def test_cleaning_removes_what_the_dead_left(cache):
     clean_all(cache)
 
     assert not cache.layout.scratch.exists()
+
+
+WORKPLACE = f"{'b' * 32}-{'c' * 16}"
+NO_WORKPLACES = [
+    "mine",
+    "b" * 32,
+    "c" * 16,
+    f"{'b' * 31}-{'c' * 16}",
+    f"{'b' * 32}-{'c' * 17}",
+    f"{'B' * 32}-{'c' * 16}",
+    f"{'b' * 32}_{'c' * 16}",
+    f"{WORKPLACE}-x",
+    f"x-{WORKPLACE}",
+    f"{WORKPLACE}\n",
+]
+
+
+def test_cleaning_removes_the_workplaces_that_builds_left(cache, tmp_path):
+    """Of a felloe that was killed. What else lies in scratch is somebody else's."""
+    cache.run.begin()
+    left = [cache.layout.workplace("b" * 32, "c" * 16), cache.layout.workplace("0" * 32, "d" * 16)]
+    stays = [cache.layout.scratch / name for name in NO_WORKPLACES]
+    for folder in [*left, *stays]:
+        (folder / "source" / "deep").mkdir(parents=True)
+        (folder / "source" / "deep" / "file").write_bytes(DATA)
+    (left[0] / "source").chmod(0o500)
+    file, link = (cache.layout.scratch / f"{digit * 32}-{digit * 16}" for digit in "ef")
+    file.touch()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").touch()
+    link.symlink_to(tmp_path / "outside")
+
+    assert left[0].name == WORKPLACE
+    assert clean_all(cache) > 0
+
+    assert [path for path in left if path.exists()] == []
+    assert [path for path in stays if not (path / "source" / "deep" / "file").exists()] == []
+    assert file.is_file()
+    assert link.is_symlink()
+    assert (tmp_path / "outside" / "file").exists()
 
 
 def test_cleaning_one_project(cache):
@@ -386,46 +455,50 @@ WHEEL = "a-1.0-py3-none-any.whl"
 def test_cleaning_one_project_removes_what_was_built_of_it(cache):
     path = add(cache, "a-1.0.tar.gz", content="sha256:" + "e" * 64)
     old = add(cache, "a-0.9.tar.gz")
-    wheel = add_archive(cache, WHEEL)
     gone = [
-        wheel,
         *add_build(cache, path, build=BUILD, wheel=WHEEL, sha256=SHA256),
-        *add_build(cache, path, build=BUILD, log="metadata-alone"),
-        *add_build(cache, old, build="c" * 32, wheel="a-0.9-py3-none-any.whl", sha256="d" * 64),  # the wheel is lost
+        *add_build(cache, path, build=BUILD, settings="other", wheel=WHEEL, sha256=SHA256),
+        *add_build(cache, path, build=BUILD),
+        *add_build(cache, old, build="c" * 32, wheel="a-0.9-py3-none-any.whl", sha256="d" * 64),
+        *add_failure(cache, build=BUILD, project="", settings="failed"),  # of the same source
+        cache.layout.builds(BUILD),
+        cache.layout.builds("c" * 32),
     ]
+    lost = next(path for path in gone if path.name == "a-0.9-py3-none-any.whl")
+    lost.unlink()
     other = add(cache, "b-1.0.tar.gz")
     stays = [
         other,
-        add_archive(cache, "b-1.0-py3-none-any.whl", "f" * 64),
+        add_archive(cache, WHEEL, "f" * 64),
         *add_build(cache, other, build="b" * 31 + "c", wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
     ]
 
+    assert len([path for path in gone if path.name in {"record.json", "log.txt", WHEEL}]) == 12
     assert clean_projects(cache, "a") > 0
 
     assert [path for path in gone if path.exists()] == []
     assert [path for path in stays if not path.exists()] == []
-    assert not wheel.parent.exists()
     assert cache.warnings() == []
 
 
-def test_cleaning_one_project_removes_the_logs_of_builds_that_failed(cache):
-    """Of whatever bytes, subdirectory and settings they were: each says first of which project it is."""
+def test_cleaning_one_project_removes_its_builds_that_failed(cache):
+    """Of whatever bytes, subdirectory and settings they were: each says of which project it is."""
     add(cache, "a-1.0.tar.gz")
-    gone = [add_log(cache, build="1" * 32, project="a"), add_log(cache, build="2" * 32, project="a", printed=b"")]
-    forged = first_line(gone[0]) + DATA
-    stays = [
-        add_log(cache, build="3" * 32, project="a-b"),
-        add_log(cache, build="4" * 32, project="", printed=forged),
-        add_log(cache, build="5" * 32, project="b", printed=forged),
-        gone[0].with_name("mine.log"),
-        gone[0].with_name("x-wheel.log"),
-        gone[0].with_name(f"{'1' * 32}.log"),
-        gone[0].with_name(f"{'1' * 32}-wheel.txt"),
-        gone[0].with_name(f"{'2' * 32}-wheel.log"),  # in the folder of another
-        cache.root / "builds-v0" / f"{'1' * 32}-wheel.log",
+    gone = [
+        *add_failure(cache, build="1" * 32, project="a"),
+        *add_failure(cache, build="1" * 32, project="a", settings="other", printed=b""),
+        *add_failure(cache, build="2" * 32, project="a"),
+        cache.layout.builds("1" * 32),
+        cache.layout.builds("2" * 32),
     ]
-    for path in stays[3:]:
-        path.write_bytes(forged)
+    forged = gone[0].joinpath("record.json").read_bytes()
+    text = forged.decode()
+    stays = [
+        *add_failure(cache, build="3" * 32, project="a-b", printed=forged),
+        *add_failure(cache, build="4" * 32, project="", printed=forged, message=text),
+        *add_failure(cache, build="5" * 32, project="b", printed=forged, message=text),
+        *add_failure(cache, build="6" * 32, project="none"),
+    ]
 
     assert clean_projects(cache, "a") > 0
 
@@ -433,83 +506,226 @@ def test_cleaning_one_project_removes_the_logs_of_builds_that_failed(cache):
     assert [path for path in stays if not path.exists()] == []
 
 
-def test_cleaning_one_project_removes_what_is_remembered_of_builds_without_an_entry(cache):
+KEY = "c" * 16
+NO_PLACES = [
+    "record.json",
+    f"{KEY}/record.json",
+    f"{'1' * 32}/record.json",
+    f"{'1' * 32}/wheel/record.json",
+    f"{'1' * 32}/{KEY}/record.json",
+    f"{'1' * 32}/{KEY}/mine/record.json",
+    f"{'1' * 32}/{KEY}/prepare/record.json",
+    f"{'1' * 32}/mine/wheel/record.json",
+    f"{'1' * 32}/{'C' * 16}/wheel/record.json",
+    f"{'1' * 32}/{KEY}\n/wheel/record.json",
+    f"mine/{KEY}/wheel/record.json",
+    f"{'1' * 31}/{KEY}/wheel/record.json",
+    f"11/{'1' * 32}/{KEY}/wheel/record.json",
+    f"{'1' * 32}/{KEY}/wheel/wheel/record.json",
+    f"{'1' * 32}/{KEY}/wheel/mine.json",
+    f"{'1' * 32}/{KEY}/wheel/log.txt",
+]
+
+
+@pytest.mark.parametrize("place", NO_PLACES)
+def test_what_is_no_record_of_a_build_removes_nothing(cache, place):
+    """However it calls itself: neither itself, nor what lies around it."""
+    with Cache(cache.root.with_name("other")) as other:
+        forged = add_failure(other, build="1" * 32, project="a")[0] / "record.json"
+        data = forged.read_bytes()
+    add(cache, "a-1.0.tar.gz")
+    stays = [
+        *add_failure(cache, build="1" * 32, project="b"),
+        *add_failure(cache, build="2" * 32, project="b"),
+        cache.root / "builds-v0" / place,
+    ]
+    stays[-1].parent.mkdir(parents=True, exist_ok=True)
+    stays[-1].write_bytes(data)
+
+    clean_projects(cache, "a")
+
+    assert [path for path in stays if not path.exists()] == []
+    assert stays[-1].read_bytes() == data
+    assert not is_build_folder(cache.layout, stays[-1].parent) or stays[-1].name != "record.json"
+
+
+@pytest.mark.parametrize("goal", ["metadata", "wheel", "editable"])
+def test_where_a_build_is_kept(cache, goal):
+    folder = cache.layout.build(BUILD, KEY, goal)
+
+    assert is_build_folder(cache.layout, folder)
+    assert not is_build_folder(cache.layout, folder.parent)
+    assert not is_build_folder(cache.layout, folder / goal)
+    assert not is_build_folder(cache.layout, cache.root / "builds-v1" / BUILD / KEY / goal)
+
+
+def test_cleaning_one_project_removes_its_builds_without_an_entry(cache):
     """Of such as failed, and of bytes that its entry had before."""
-    failed = add_log(cache, build="1" * 32, project="a")
     path = add(cache, "a-1.0.tar.gz", content="sha256:" + "e" * 64)
     gone = [
-        failed,
-        cache.layout.builds("1" * 32),
         path,
-        add_archive(cache, WHEEL),
         *add_build(cache, path, build=BUILD, project="a", wheel=WHEEL, sha256=SHA256),
+        *add_unpacked(cache, SHA256),
+        *add_failure(cache, build=BUILD, project="a", settings="failed"),
+        *add_failure(cache, build="1" * 32, project="a"),
     ]
-    cache.store.write_document(gone[1], {"builds": [], "failures": [{"build": "1" * 32}]})
     anyio.run(cache.records.change, path, lambda old: evolve(old, builds=(), data={}))
 
     assert clean_projects(cache, "a") > 0
 
     assert [path for path in gone if path.exists()] == []
+    assert list((cache.root / "builds-v0").iterdir()) == []
+
+
+@pytest.mark.parametrize("written", ["a-b", "A_b", "a.B"])
+def test_a_build_without_a_project_is_known_by_what_it_made(cache, written):
+    """Who asked for it did not know the name; what failed of the same source goes with it."""
+    path = add(cache, f"{written.replace('-', '_')}-1.0.tar.gz")
+    gone = [
+        *add_build(cache, path, build=BUILD, project=""),
+        *add_failure(cache, build=BUILD, project="", settings="failed"),
+    ]
+    path.unlink()
+    stays = add_failure(cache, build="1" * 32, project="")
+
+    assert clean_projects(cache, "a-b") > 0
+
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
 
 
 @pytest.mark.parametrize(
-    "document", [{"builds": 1}, {"x": 1}, {"builds": [1, None, {"sha256": "../../outside"}]}, None]
+    "data",
+    [
+        b"",
+        b"[" * 100_000,
+        b'{"project": ' * 10_000,
+        b"[1]",
+        b'"a"',
+        b"1",
+        b"{}",
+        b"\xff\xfe",
+        b'{"project": 1, "metadata": 1, "sha256": 1}',
+        b'{"project": ["a"], "metadata": {"name": ["a"]}, "sha256": ["../../outside"]}',
+        b'{"sha256": "../../outside"}',
+        None,
+    ],
+    ids=range(12),
 )
-def test_records_of_builds_that_cannot_be_read_are_removed(cache, tmp_path, document):
+def test_builds_whose_records_cannot_be_read_are_removed(cache, tmp_path, data):
+    """Where an entry tells of them, or a build of the same source."""
     (tmp_path / "outside").mkdir()
-    records = add_log(cache, build=BUILD, project="a").with_name(f"{BUILD}.json")
-    if document is None:
-        records.write_bytes(b"[" * 100_000)
-    else:
-        cache.store.write_document(records, document)
+    path = add(cache, "a-1.0.tar.gz")
+    gone = [
+        *add_build(cache, path, build=BUILD, wheel=WHEEL, sha256=SHA256),
+        *add_failure(cache, build="1" * 32, project="", settings="damaged"),
+        *add_failure(cache, build="1" * 32, project="a"),
+    ]
+    stays = add_failure(cache, build="2" * 32, project="")
+    for folder in (gone[0], gone[4], stays[0]):
+        record = folder / "record.json"
+        record.unlink() if data is None else record.write_bytes(data)
 
     clean_projects(cache, "a")
 
-    assert not records.exists()
+    assert [path for path in gone if path.exists()] == []
+    assert stays[0].exists()
     assert (tmp_path / "outside").is_dir()
 
 
-def test_a_log_says_of_which_project_it_is(cache):
-    printed = b"\xff one\r\ntwo https://user:secret@example.com/x\n"
+def test_the_record_of_a_build_says_of_which_project_it_is(cache):
+    path = add(cache, "a-1.0.tar.gz")
 
-    log = add_log(cache, build=BUILD, project="a-b", printed=printed)
+    failed = add_failure(cache, build="1" * 32, project="a-b")[0]
+    built = add_build(cache, path, build=BUILD, project="a-b")[0]
 
-    assert log.read_bytes() == b"felloe: a build of a-b\n\\xff one\r\ntwo https://example.com/x\n"
-    assert add_log(cache, build=BUILD, project="a-b", printed=b"\xff\r\n").read_bytes().endswith(b"-b\n\xff\r\n")
+    assert [read_document(folder / "record.json")["project"] for folder in (failed, built)] == ["a-b", "a-b"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "kept"),
+    [
+        (b"", b""),
+        (b"\xff\r\n", b"\xff\r\n"),
+        (
+            b"\xff one\r\ntwo https://user:secret@example.com/x\n",
+            b"\\xff one\r\ntwo https://example.com/x\n",
+        ),
+    ],
+)
+def test_a_log_has_what_was_printed_but_no_secret(cache, printed, kept):
+    folder = add_failure(cache, build=BUILD, project="a-b", printed=printed)[0]
+
+    assert (folder / "log.txt").read_bytes() == kept
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["record.json", "log.txt", WHEEL])
 @pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
-def test_foreign_thing_in_the_place_of_a_log(cache, tmp_path, foreign):
+def test_foreign_thing_in_the_folder_of_a_build(cache, tmp_path, foreign, name):
+    """It is removed with the build; what it leads to is not looked at."""
     with Cache(tmp_path / "outside") as other:
-        target = add_log(other, build="1" * 32, project="a")
+        there = add(other, "a-1.0.tar.gz")
+        outside = add_build(other, there, build=BUILD, project="a", wheel=WHEEL, sha256="e" * 64)
     before = everything(other.root)
-    log = add_log(cache, build="1" * 32, project="a")
-    places = [log.with_name(f"{'1' * 32}-other.log"), log.with_name(f"{'1' * 32}.json")]
-    for place in places:
+    stays = add_unpacked(cache, "e" * 64)
+    path = add(cache, "a-1.0.tar.gz")
+    gone = [path, *add_build(cache, path, build=BUILD, project="a", wheel=WHEEL, sha256=SHA256)]
+    (gone[1] / name).unlink()
+    foreign(gone[1] / name, outside[0] / name)
+
+    clean_projects(cache, "a")
+
+    assert [path for path in gone if os.path.lexists(path)] == []
+    assert [path for path in stays if not path.exists()] == []
+    assert everything(other.root) == before
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("foreign", FOREIGN_FOLDERS.values(), ids=FOREIGN_FOLDERS)
+def test_foreign_thing_in_the_place_of_a_build(cache, tmp_path, foreign):
+    """It stays where it is, whatever the folder that it leads to has in it."""
+    with Cache(tmp_path / "outside") as other:
+        outside = add_failure(other, build="1" * 32, project="a")[0]
+    before = everything(other.root)
+    add(cache, "a-1.0.tar.gz")
+    gone = add_failure(cache, build="1" * 32, project="a", settings="here")
+    places = [
+        (gone[0].with_name("editable"), outside),
+        (cache.layout.build("1" * 32, KEY, "wheel").parent, outside.parent),
+        (cache.layout.builds("2" * 32), outside.parent.parent),
+    ]
+    for place, target in places:
         foreign(place, target)
 
     clean_projects(cache, "a")
 
-    assert not log.exists()
-    assert [place for place in places if not os.path.lexists(place)] == []
+    assert [path for path in gone if path.exists()] == []
+    assert [place for place, _ in places if not os.path.lexists(place)] == []
     assert everything(other.root) == before
 
 
 def test_cleaning_one_project_removes_its_wheels_unpacked(cache):
-    """Those that were fetched, and those that were built."""
+    """Those that were fetched, and those that were built: as their builds say, or an entry that knew them before."""
     sdist = add(cache, "a-1.0.tar.gz", content="sha256:" + "d" * 64)
     add(cache, "a-2.0-py3-none-any.whl", content="sha256:" + "e" * 64)
-    add_build(cache, sdist, build=BUILD, wheel=WHEEL, sha256=SHA256)
-    gone = [*add_unpacked(cache, SHA256), *add_unpacked(cache, "e" * 64)]
+    built, lost, older = SHA256, "1" * 64, "2" * 64
+    add_build(cache, sdist, build="c" * 32, project="a", wheel=WHEEL, sha256=older)
+    anyio.run(cache.records.change, sdist, lambda old: evolve(old, builds=()))
+    add_build(cache, sdist, build=BUILD, wheel=WHEEL, sha256=built)
+    record = add_build(cache, sdist, build=BUILD, settings="lost", wheel=WHEEL, sha256=lost)[0] / "record.json"
+    record.unlink()
+    gone = [path for sha256 in (built, "e" * 64, lost, older) for path in add_unpacked(cache, sha256)]
+    other = add(cache, "b-1.0.tar.gz")
     add(cache, "b-1.0-py3-none-any.whl", content="sha256:" + "f" * 64)
-    stays = add_unpacked(cache, "f" * 64)
+    add_build(cache, other, build="3" * 32, wheel="b-1.0-py3-none-any.whl", sha256="3" * 64)
+    stays = [*add_unpacked(cache, "f" * 64), *add_unpacked(cache, "3" * 64)]
 
     assert clean_projects(cache, "a") > 0
 
     assert [path for path in gone if path.exists()] == []
     assert [path for path in stays if not path.exists()] == []
-    assert len(gone) == 2 * len(stays) == 10
+    assert len(gone) == 2 * len(stays) == 20
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
@@ -558,13 +774,18 @@ HOSTILE_TEXTS = [
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
-@pytest.mark.parametrize("key", ["build", "sha256", "wheel"])
+@pytest.mark.parametrize("key", ["build", "sha256", "wheel", "log"])
 def test_records_of_builds_that_say_anything_remove_nothing_else(tmp_path, key, text):
-    """Deep in a folder of its own, and with no path of the machine: were it to fail, it would remove what it names."""
+    """Those of an entry, and those of `builds-v0`.
+
+    Deep in a folder of its own, and with no path of the machine: were it to fail, it would remove what it names.
+    """
     outside = tmp_path / "1" / "2" / "3" / "outside"
-    outside.mkdir(parents=True)
-    for name in ("file", "file.json", f"{BUILD}.json", f"{BUILD}-log.log", WHEEL):
-        (outside / name).touch()
+    for folder in (outside, outside / BUILD / KEY / "wheel", outside / KEY / "wheel", outside / "wheel"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("file", "log.txt", WHEEL):
+            (folder / name).touch()
+        (folder / "record.json").write_text('{"project": "a"}')
     text = text.format(outside=outside) if isinstance(text, str) else text
     with Cache(outside.with_name("cache")) as cache:
         other = add(cache, "b-1.0.tar.gz")
@@ -572,35 +793,42 @@ def test_records_of_builds_that_say_anything_remove_nothing_else(tmp_path, key, 
             add_archive(cache, "b.tar.gz", "f" * 64),
             add_archive(cache, WHEEL, "e" * 64),
             *add_unpacked(cache, "e" * 64),
-            *add_build(cache, other, build="c" * 32, wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
+            *add_build(cache, other, build="c" * 32, project="b", wheel="b-1.0-py3-none-any.whl", sha256="f" * 64),
         ]
-        document = {"build": "d" * 32, "sha256": "d" * 64, "wheel": WHEEL, key: text}
+        document = {"project": "a", "build": "d" * 32, "sha256": "d" * 64, "wheel": WHEEL, "log": "", key: text}
         path = add(cache, "a-1.0.tar.gz")
         anyio.run(cache.records.change, path, lambda old: evolve(old, builds=(document,)))
+        gone = [path, *(cache.layout.build(build, KEY, "wheel") for build in ("d" * 32, "1" * 32))]
+        for folder in gone[1:]:
+            cache.store.write_document(folder / "record.json", document)
         before = everything(outside)
 
         clean_projects(cache, "a")
 
-    assert not path.exists()
+    assert [path for path in gone if path.exists()] == []
     assert [path for path in stays if not path.exists()] == []
     assert everything(outside) == before
 
 
-def test_logs_of_builds_behind_links_stay(cache, tmp_path):
+@pytest.mark.parametrize("knows", ["the entry", "the record"])
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_builds_behind_links_stay(cache, tmp_path, level, knows):
     outside = tmp_path / "outside"
-    outside.mkdir()
     path = add(cache, "a-1.0.tar.gz")
-    for file in add_build(cache, path, build=BUILD):
-        file.rename(outside / file.name)
-    cache.layout.builds(BUILD).parent.rmdir()
-    cache.layout.builds(BUILD).parent.symlink_to(outside)
+    folder = add_build(cache, path, build=BUILD, project="a", wheel=WHEEL, sha256=SHA256)[0]
+    if knows == "the record":
+        anyio.run(cache.records.change, path, lambda old: evolve(old, builds=()))
+    place = cache.root.joinpath(*folder.relative_to(cache.root).parts[:level])
+    place.rename(outside)
+    place.symlink_to(outside)
     before = everything(outside)
 
     clean_projects(cache, "a")
 
     assert not path.exists()
-    assert len(before) == 2
+    assert len([name for name in before if name.endswith(("record.json", "log.txt", WHEEL))]) == 3
     assert everything(outside) == before
+    assert place.is_symlink()
 
 
 HOSTILE_PAGES = [

@@ -148,12 +148,11 @@ def test_a_wrong_type_anywhere_is_a_value_error_or_harmless(document: dict[str, 
         (("static", "provides-extra"), None),
         (("static", "requires-python"), 3),
         (("static", "summary"), None),
-        (("static-rung",), "guess"),
+        (("static-rung",), 1),
         (("data",), []),
         (("data", WHEEL), None),
         (("data", WHEEL, "version"), None),
         (("data", WHEEL, "classifier"), {}),
-        (("rungs",), {WHEEL: "guess"}),
         (("rungs",), {WHEEL: 1}),
         (("rungs",), []),
         (("builds",), {}),
@@ -174,6 +173,40 @@ def test_missing(key: str):
             Record.from_json(document)
     else:
         assert Record.from_json(document).data == {}
+
+
+OTHER = "other-1.0-py3-none-any.whl"
+NEWER: dict[str, Any] = {
+    **FULL,
+    "source": DOCUMENT["source"],
+    "static": {"name": "demo", "version": 2},
+    "static-rung": "oracle",
+    "data": {OTHER: {**METADATA, "version": ["1.0"]}, WHEEL: METADATA},
+    "rungs": {OTHER: "oracle", WHEEL: "range"},
+}
+
+
+def test_what_a_later_release_had_by_a_rung_of_its_own_is_not_read_and_kept():
+    record = Record.from_json(NEWER)
+
+    assert (record.static, record.static_rung, list(record.data)) == (None, None, [WHEEL])
+    assert record.rung_of(WHEEL) == "range"
+    assert record.to_json() == NEWER
+    changed = based_on(record, "pypi", record.entry)
+    assert with_wheel(changed, "third.whl", Metadata(METADATA), "wheel").to_json() == {
+        **NEWER,
+        "data": {**NEWER["data"], "third.whl": METADATA},
+        "rungs": {**NEWER["rungs"], "third.whl": "wheel"},
+    }
+
+
+def test_what_is_known_here_takes_the_place_of_what_is_not():
+    record = with_static(Record.from_json(NEWER), Metadata({"name": "demo"}), "pkg-info")
+    document = with_wheel(record, OTHER, Metadata(METADATA), "wheel").to_json()
+
+    assert (document["static"], document["static-rung"]) == ({"name": "demo"}, "pkg-info")
+    assert document["data"] == {OTHER: METADATA, WHEEL: METADATA}
+    assert document["rungs"] == {OTHER: "wheel", WHEEL: "range"}
 
 
 def test_static_is_replaced():

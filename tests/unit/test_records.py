@@ -123,7 +123,7 @@ async def test_keys_of_other_releases_are_kept(cache):
         {"nothing": True},
         {**RECORD.to_json(), "data": {WHEEL: {"name": "a"}}},
         {**RECORD.to_json(), "data": {WHEEL: {"name": "a", "version": "1", "requires-dist": "b"}}},
-        {**RECORD.to_json(), "rungs": {WHEEL: "ladder"}},
+        {**RECORD.to_json(), "rungs": {WHEEL: 1}},
         {**RECORD.to_json(), "builds": {}},
     ],
 )

@@ -14,11 +14,13 @@ import pytest
 
 from felloe.config import Config
 from felloe.errors import RequirementError
+from felloe.format_control import FormatControl
 from felloe.request import redacted
 from felloe.requirements_file import FileOptions, RequirementsFile, read_constraints, read_requirements
 from felloe.url import Url
 
 A, B = "a" * 64, "b" * 64
+ONLY_A = FormatControl().with_only_binary("a")
 
 
 class Folder(NamedTuple):
@@ -180,17 +182,13 @@ def test_what_cannot_be_a_constraint(folder: Folder, line: str, problem: str) ->
         ("-f https://example.com/links.html", {"find_links": ("https://example.com/links.html",)}),
         ("--no-index", {"no_index": True}),
         ("--require-hashes\n--pre", {"require_hashes": True, "prereleases": True}),
-        ("--no-binary Foo_Bar,baz", {"no_binary": {"foo-bar", "baz"}}),
-        ("--no-binary :all:", {"no_binary": {":all:"}}),
-        ("--no-binary a --only-binary a", {"only_binary": {"a"}}),
-        ("--only-binary :all: --no-binary a", {"only_binary": {":all:"}, "no_binary": {"a"}}),
-        ("--no-binary a --only-binary :all:", {"only_binary": {":all:"}}),
-        ("--no-binary a,b --no-binary :none:", {"no_binary": set()}),
-        ("--no-binary=a,:all:,:none:,b", {"no_binary": {"b"}}),
+        ("--no-binary Foo_Bar,baz", {"formats": FormatControl(no_binary=frozenset({"foo-bar", "baz"}))}),
+        ("--no-binary :all:", {"formats": FormatControl().with_no_binary(":all:")}),
+        ("--no-binary a --only-binary a", {"formats": ONLY_A}),
         # as short as they are clear
         ("--extra-index https://example.com", {"extra_index_urls": ("https://example.com",)}),
         ("--e=https://example.com", {"extra_index_urls": ("https://example.com",)}),
-        ("--only a --no-i --require-h", {"only_binary": {"a"}, "no_index": True, "require_hashes": True}),
+        ("--only a --no-i --require-h", {"formats": ONLY_A, "no_index": True, "require_hashes": True}),
         ("--pre", {"prereleases": True}),
         # of no meaning here
         ("--trusted-host example.com:80 --pre --trusted-host=a", {"prereleases": True}),

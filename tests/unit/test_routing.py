@@ -47,7 +47,10 @@ def ask(instances: Sequence[Instance]) -> Ask:
         origin: Origin = "user",
     ) -> Route:
         registry = Registry(instances=tuple(instances), kinds=(), failures=tuple(failures))
-        claimed = [Claimed(registry.instance(name), Claim(level, f"{name} said so")) for name, level in claims.items()]
+        claimed = [
+            Claimed(registry.instance(name), Claim(level=level, reason=f"{name} said so"))
+            for name, level in claims.items()
+        ]
         return route(parse_request(text, origin=origin), claimed, registry, pins or {})
 
     return ask

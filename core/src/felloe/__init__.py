@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PluginError,
         ProjectNotFound,
         RequirementError,
+        SourceChangedError,
         SourceError,
     )
     from felloe.explain import Explanation
@@ -63,6 +64,7 @@ _MODULES = {
         "PluginError",
         "ProjectNotFound",
         "RequirementError",
+        "SourceChangedError",
         "SourceError",
     ],
     "felloe.explain": ["Explanation"],
@@ -104,6 +106,7 @@ __all__ = [
     "Reporter",
     "Request",
     "RequirementError",
+    "SourceChangedError",
     "SourceError",
     "Url",
     "Wheel",

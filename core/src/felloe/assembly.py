@@ -228,7 +228,7 @@ class Database(Line):
             run=run,
             store=store,
             pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
-            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, limits),
+            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, run.folder, limits),
             memory=Memory(),
             limits=limits,
             offline=self.config.offline,

@@ -47,7 +47,7 @@ class BuildRequirements:
         async def provide(requirements: Sequence[str], interpreter: Interpreter, stack: Stack) -> Environment:
             wheels = await self._wheels(requirements, order, _Lookup(line, stack), workshop)
             try:
-                return await workshop.environments.make(interpreter, wheels, workshop.run.folder())
+                return await workshop.environments.get(interpreter, wheels)
             except (ArchiveError, BuildError) as error:
                 message = f"what {order.what} requires cannot be installed: {error.message}"
                 raise BuildError(message, hint=error.hint, code=error.code, **error.payload) from error

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, Unpack
 
@@ -27,11 +28,13 @@ from felloe import config_readers as read
 from felloe.build_rules import AllowedBuild, DeclaredInput, allowed_builds, declared_inputs
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
+from felloe.format_control import ALL, NONE, FormatControl
 from felloe.override import Override, read_overrides
 from felloe.url import Url
 
-__all__ = ["Building", "Config", "Limits", "Options", "Policy", "SourceSettings"]
+__all__ = ["DEFAULT_INDEX", "Building", "Config", "Limits", "Options", "Policy", "SourceSettings", "may_be_index"]
 
+DEFAULT_INDEX = "pypi"  # the kind of the index that is asked where none is configured in its place
 INDEX_SCHEMES = frozenset({"http", "https", "file"})
 
 
@@ -113,7 +116,8 @@ class Options(TypedDict, total=False):
     """The keywords of `Config.load`. None and an empty sequence are "not given"; False is given.
 
     `index_url` and an item of `extra_index_url` may be `NAME=URL`. Relative paths start from `cwd`. `exclude_newer` is
-    RFC 3339, or a date, which includes the whole of that day in UTC.
+    RFC 3339, or a date, which includes the whole of that day in UTC. What `no_binary` and `only_binary` say of a name
+    takes the place of what any lesser place says of it.
     """
 
     cache_dir: Path | str | None
@@ -167,9 +171,9 @@ class Config:
     `replaced_kinds` are the kinds of which no default instance is made. `pins` maps patterns of normalised names to
     names of sources, in the order of the file. `proxies` maps `http` and `https` to what uv or pip is configured
     with, for a scheme for which the environment has no proxy variable; `no_proxy` are hosts that are reached without
-    those. `overrides` are metadata that hold whatever a source has. `environ` is the part of the environment that tells
-    credentials. `warnings` are sentences on settings that were found and do not count, each with its place. Times are
-    in seconds.
+    those. `cert_origin` says where `cert` is set, for error messages. `overrides` are metadata that hold whatever a
+    source has. `environ` is the part of the environment that tells credentials. `warnings` are sentences on settings
+    that were found and do not count, each with its place. Times are in seconds.
     """
 
     cache_dir: Path | None = None
@@ -184,6 +188,7 @@ class Config:
     refresh: bool = False
     refresh_packages: frozenset[str] = frozenset()
     cert: Path | None = None
+    cert_origin: str = field(default="", eq=False)
     proxies: Mapping[str, Url] = field(factory=dict)
     no_proxy: tuple[str, ...] = ()
     timeout: float = 30.0
@@ -209,10 +214,11 @@ class Config:
         environ = os.environ if environ is None else environ
         layers = find_layers(overrides, environ, _absolute(cwd))
         own = [layer for layer in layers if layer.tool == "felloe"]
+        cert = read.first(layers, "cert")
         return cls(
             cache_dir=_cache_dir(own),
             sources=_sources(layers),
-            replaced_kinds=frozenset({"pypi"}) if _replaces_default(layers) else frozenset(),
+            replaced_kinds=frozenset({DEFAULT_INDEX}) if _replaces_default(layers) else frozenset(),
             policy=_policy(own),
             limits=Limits(**read.values(own, LIMITS)),
             building=_building(own),
@@ -222,7 +228,8 @@ class Config:
             environ=_credential_variables(environ),
             warnings=tuple(text for layer in layers for text in layer.warnings),
             **read.values(own, GENERAL),
-            **read.values(layers, {"cert": read.path}),
+            cert=None if cert is None else read.path(cert),
+            cert_origin="" if cert is None else cert.origin,
         )
 
     @property
@@ -252,20 +259,32 @@ def _cache_dir(layers: Sequence[Layer]) -> Path | None:
 
 
 def _policy(layers: Sequence[Layer]) -> Policy:
-    policy = Policy(**read.values(layers, POLICY))
-    for name in sorted(policy.no_binary & policy.only_binary):
-        raise ConfigError(
-            f"`{name}` is given to `--no-binary` and to `--only-binary`, which leaves nothing to select",
-            hint="Take it out of one of them.",
+    formats = reduce(lambda lesser, layer: _formats(layer).over(lesser), reversed(layers), FormatControl())
+    return Policy(
+        no_binary=formats.no_binary - {NONE},
+        only_binary=formats.only_binary - {NONE},
+        **read.values(layers, POLICY),
+    )
+
+
+def _formats(layer: Layer) -> FormatControl:
+    """What one place says, in no order: a name outranks `:all:`. Raises ConfigError where it says both of a name."""
+    said = read.values([layer], FORMATS)
+    no = FormatControl().with_no_binary(said.get("no_binary", "")).no_binary
+    only = FormatControl().with_only_binary(said.get("only_binary", "")).only_binary
+    for name in sorted((no & only) - {NONE}):
+        origins = " and in ".join(f"`{layer.settings[key].origin}`" for key in FORMATS)
+        raise layer.settings["only-binary"].error(
+            f"`{name}` is in {origins}, which leaves nothing to select", hint="Take it out of one of them."
         )
-    return policy
+    return FormatControl(no_binary=no, only_binary=only)
 
 
 def _building(layers: Sequence[Layer]) -> Building:
     no_build, names = read.first(layers, "no-build"), read.first(layers, "no-build-package")
     refused = read.names(names) if names is not None else frozenset()
     if no_build is not None and read.boolean(no_build):
-        refused |= {read.ALL}
+        refused |= {ALL}
     return Building(no_build=refused, **read.values(layers, BUILDING), **_build_table(layers))
 
 
@@ -368,7 +387,7 @@ def _other_sources(layers: Sequence[Layer], asked: Sequence[Layer]) -> Iterator[
 
 
 def _is_index_url(source: SourceSettings) -> bool:
-    return source.kind == "pypi" or (source.kind == "index" and "url" in source.settings)
+    return source.kind == DEFAULT_INDEX or (source.kind == "index" and "url" in source.settings)
 
 
 def _index(given: Given) -> SourceSettings:
@@ -376,7 +395,7 @@ def _index(given: Given) -> SourceSettings:
     table = _table(given)
     if table.get("kind", "index") != "index":
         place = given.at("kind").origin
-        raise ConfigError(f"`{place}`: an index has no other kind", hint="Write `[[source]]` for sources of any kind.")
+        raise given.error(f"`{place}`: an index has no other kind", hint="Write `[[source]]` for sources of any kind.")
     _check_list(given, "projects", str)
     _check_list(given, "missing", int)
     return _instance(given, "index", {**_own_settings(table), "url": _url(given.at("url"))})
@@ -393,7 +412,7 @@ def _source(given: Given) -> SourceSettings:
     table = given.value
     for key in ("name", "kind"):
         if not isinstance(table.get(key), str) or not table[key]:
-            raise ConfigError(f"`{given.origin}` needs a `{key}`, which is a text", hint=f'Add `{key} = "..."`.')
+            raise given.error(f"`{given.origin}` needs a `{key}`, which is a text", hint=f'Add `{key} = "..."`.')
     if table["kind"] == "index" and "url" in table:
         return _index(given)
     settings = _own_settings(table)
@@ -438,7 +457,11 @@ def _unique(sources: Iterable[SourceSettings]) -> tuple[SourceSettings, ...]:
             where = f"one in `{other.origin}`, one in `{source.origin}`"
             if other.origin == source.origin:
                 where = f"both in `{source.origin}`"
-            raise ConfigError(f"two sources are named `{source.name}`: {where}", hint="Give each another `name`.")
+            raise ConfigError(
+                f"two sources are named `{source.name}`: {where}",
+                hint="Give each another `name`.",
+                origin=other.origin,
+            )
     return tuple(found.values())
 
 
@@ -451,13 +474,21 @@ def _url(given: Given) -> Url:
     """An index or a page of links: a URL, or the path of a folder."""
     text = str(given.value).strip() if isinstance(given.value, str | Path) else ""
     if "://" in text or text.startswith("file:"):
-        url = _absolute_url(given, text)
-        if url.scheme not in INDEX_SCHEMES or (url.scheme != "file" and not url.host):
+        if not may_be_index(text):
             _refuse_url(given)
-        return url
+        return Url(text)
     if not text or not _is_path(text):
         _refuse_url(given)
     return Url(Path(os.path.normpath(given.base / text)).as_uri())
+
+
+def may_be_index(text: str) -> bool:
+    """Whether `text` is a URL that an index, or a page of links, may have."""
+    try:
+        url = Url(text)
+    except RequirementError:
+        return False
+    return url.scheme == "file" or (url.scheme in INDEX_SCHEMES and bool(url.host))
 
 
 def _is_path(text: str) -> bool:
@@ -474,7 +505,7 @@ def _absolute_url(given: Given, text: str) -> Url:
 
 def _refuse_url(given: Given) -> NoReturn:
     """Without the value, and without the error that has it: what cannot be parsed cannot be redacted."""
-    raise ConfigError(
+    raise given.error(
         f"`{given.origin}` has to be a URL (http, https, file) or the path of a folder",
         hint="Write `https://HOST/PATH`, with what is special in user name and password percent-encoded.",
     ) from None
@@ -491,9 +522,11 @@ GENERAL: Mapping[str, Callable[[Given], Any]] = {
     "timeout": read.seconds,
     "concurrent-downloads": read.count,
 }
-POLICY: Mapping[str, Callable[[Given], Any]] = {
+FORMATS: Mapping[str, Callable[[Given], Any]] = {
     "no-binary": read.names_or_all,
     "only-binary": read.names_or_all,
+}
+POLICY: Mapping[str, Callable[[Given], Any]] = {
     "exclude-newer": read.instant,
     "require-hashes": read.boolean,
     "constraints": read.texts,

@@ -36,6 +36,16 @@ VARIABLES = {
     "cert": "SSL_CERT_FILE",
 }
 
+# The options of the command line whose names are not those of the keywords. What has no option is shown as a keyword.
+OPTION_NAMES = {
+    "refresh_packages": "--refresh-package",
+    "constraints": "--constraint",
+    "prereleases": "--pre",
+    "config_settings": "--config-setting",
+    "build_constraints": "--build-constraint",
+    **{name: name for name in ("max_page_bytes", "max_metadata_bytes", "max_retry_seconds", "disabled", "strict")},
+}
+
 # A project's file may have come with somebody else's checkout: it cannot name a program to run, and it cannot switch
 # off the source that keeps private names private.
 NOT_IN_FILES = frozenset({"python", "disabled", "strict", "no-cache", "refresh", "refresh-packages", "constraints"})
@@ -75,6 +85,10 @@ class Given:
             return self
         written = self.spelled.get(key, key)
         return Given(self.value.get(key), f"{self.origin}: {written}" if written else self.origin, self.base)
+
+    def error(self, message: str, *, hint: str) -> ConfigError:
+        """What is wrong with it; the payload has the `origin`, by which the command line tells its own options."""
+        return ConfigError(message, hint=hint, origin=self.origin)
 
 
 @frozen(kw_only=True, eq=False)
@@ -124,7 +138,7 @@ def find_layers(
 def _option_layer(options: Mapping[str, Any], cwd: Path) -> Layer:
     """None and an empty sequence are "not given": what a command line passes for an option left out."""
     given = {
-        (name := key.replace("_", "-")): Given(value, f"--{name}", cwd)
+        (name := key.replace("_", "-")): Given(value, OPTION_NAMES.get(key, f"--{name}"), cwd)
         for key, value in options.items()
         if value is not None and value not in ((), [])
     }

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from felloe.config_layers import Given, Layer
-from felloe.errors import ConfigError
+from felloe.format_control import ALL, NONE
 
 __all__ = [
-    "ALL",
     "boolean",
     "check_table",
     "config_settings",
@@ -35,8 +34,6 @@ __all__ = [
     "values",
 ]
 
-ALL = ":all:"
-
 
 def first(layers: Iterable[Layer], name: str) -> Given | None:
     return next((layer.settings[name] for layer in layers if name in layer.settings), None)
@@ -49,7 +46,7 @@ def values(layers: Sequence[Layer], readers: Mapping[str, Callable[[Given], Any]
 
 
 def refuse(given: Given, expected: str, value: object) -> NoReturn:
-    raise ConfigError(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
+    raise given.error(f"`{given.origin}` has to be {expected}, not `{value!r:.80}`", hint="Correct the value.")
 
 
 def check_table(given: Given, keys: Sequence[str]) -> None:
@@ -58,7 +55,7 @@ def check_table(given: Given, keys: Sequence[str]) -> None:
         refuse(given, "a table", given.value)
     for key in given.value:
         if key not in keys:
-            raise ConfigError(f"`{given.at(key).origin}` is not known", hint=f"There are {', '.join(keys)}.")
+            raise given.error(f"`{given.at(key).origin}` is not known", hint=f"There are {', '.join(keys)}.")
 
 
 def boolean(given: Given) -> bool:
@@ -119,15 +116,13 @@ def names(given: Given) -> frozenset[str]:
     return frozenset(normalised(given, name) for name in texts(given))
 
 
-def names_or_all(given: Given) -> frozenset[str]:
-    """As pip has it: commas separate, `:all:` is every name, `:none:` forgets what stands before it."""
-    found: set[str] = set()
-    for name in ",".join(texts(given)).split(","):
-        if name.strip() == ":none:":
-            found.clear()
-        elif name.strip():
-            found.add(ALL if name.strip() == ALL else normalised(given, name))
-    return frozenset(found)
+def names_or_all(given: Given) -> str:
+    """Names with commas between them, `:all:` and `:none:`, as pip takes them; checked."""
+    joined = ",".join(texts(given))
+    for name in filter(None, map(str.strip, joined.split(","))):
+        if name not in {ALL, NONE}:
+            normalised(given, name)
+    return joined
 
 
 def normalised(given: Given, name: str) -> str:
@@ -137,7 +132,7 @@ def normalised(given: Given, name: str) -> str:
     try:
         return canonicalize_name(name.strip(), validate=True)
     except InvalidName as error:
-        raise ConfigError(
+        raise given.error(
             f"`{given.origin}` has `{name:.80}`, which is no name of a project",
             hint="Names look like `django-allauth`.",
         ) from error
@@ -166,7 +161,7 @@ def pins(given: Given) -> dict[str, str]:
     found: dict[str, str] = {}
     for pattern, source in given.value.items():
         if found.setdefault(normal_pattern(pattern), source) != source:
-            raise ConfigError(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
+            raise given.error(f"`{given.origin}` pins `{pattern}` to two sources", hint="Keep one of the lines.")
     return found
 
 

@@ -123,36 +123,34 @@ class ItemContext:
     async def download(
         self,
         url: Url,
-        filename: str,
+        name: str,
         hashes: Mapping[str, str] | None = None,
         *,
         headers: Headers | None = None,
     ) -> Fetched:
         if whole := self._whole.pop(url, None):
             return await _checked(url, whole, hashes or {})
-        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        target = lambda: self._target(url, name)  # noqa: E731  # made only when there is a body to write
         ask = lambda own: self._services.downloads.fetch(url, target, hashes or {}, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
             return await self._sender.send(headers, url, ask)
 
-    async def revalidate(
-        self, url: Url, filename: str, entry: Entry, *, headers: Headers | None = None
-    ) -> Fresh | Stale:
+    async def revalidate(self, url: Url, name: str, entry: Entry, *, headers: Headers | None = None) -> Fresh | Stale:
         downloads = self._services.downloads
         if self._was_checked_in_this_run(entry):
             return Fresh(validators=entry.validators)
         if isinstance(headers, Login) and not downloads.has_to_ask(url, entry, self.newer_than):
             headers = None
-        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
+        target = lambda: self._target(url, name)  # noqa: E731  # made only when there is a body to write
         ask = lambda own: downloads.revalidate(url, target, entry, self.newer_than, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
             return await self._sender.send(headers, url, ask)
 
     async def wheel_metadata(
-        self, url: Url, filename: str, size: int | None = None, *, headers: Headers | None = None
+        self, url: Url, name: str, size: int | None = None, *, headers: Headers | None = None
     ) -> RawMetadata | None:
-        target = lambda: self._target(url, filename)  # noqa: E731  # made only when there is a body to write
-        ask = lambda own: self._services.downloads.wheel_metadata(url, filename, size, target, own)  # noqa: E731
+        target = lambda: self._target(url, name)  # noqa: E731  # made only when there is a body to write
+        ask = lambda own: self._services.downloads.wheel_metadata(url, name, size, target, own)  # noqa: E731
         with _telling_of_no_room(self._services.layout.root):
             found = await self._sender.send(headers, url, ask)
         if isinstance(found, Fetched):
@@ -180,11 +178,11 @@ class ItemContext:
             return False
         return self._services.began < checked <= self._services.clock()
 
-    def _target(self, url: Url, filename: str) -> Path:
+    def _target(self, url: Url, name: str) -> Path:
         """A file of its own for each address, so that two downloads of one hook do not meet."""
         folder = self.scratch / url.digest()
         folder.mkdir(exist_ok=True)
-        return folder / key_part(filename)
+        return folder / key_part(name)
 
 
 async def _checked(url: Url, whole: Fetched, hashes: Mapping[str, str]) -> Fetched:

@@ -21,7 +21,7 @@ from felloe.building import Asked, Material, SdistBuilds
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
-from felloe.entries import Entries
+from felloe.entries import Entries, counted_scm
 from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
 from felloe.hookspecs import EXTENSIONS
@@ -172,7 +172,9 @@ class Line:
                 raise _beyond_effort(at, effort, "is not in the cache")
             if raw := await self._short_cut(at, checked.fetched):
                 record = await self._entries.remember(at, raw)
-                return self._answer(at, record, Known(*_known_wheel(record, at.dist)), cached=False)
+                known = Known(*_known_wheel(record, at.dist))
+                self._check_identity(at, known.metadata)
+                return self._answer(at, record, known, cached=False)
             answer: Answer = await self._shared(at, effort, lambda: self._found_out(at, checked, effort))
             return answer
 
@@ -318,7 +320,7 @@ class Line:
 
     async def _same_bytes(self, at: Place, fetched: Fetched, entry: Entry) -> bool:
         if at.dist.kind == "tree":
-            return (fetched.content, fetched.scm) == (entry.content, entry.scm)
+            return (fetched.content, counted_scm(at.dist, fetched)) == (entry.content, entry.scm)
         return f"sha256:{(await digests_of(fetched.path))['sha256']}" == entry.content
 
     async def _recall(self, at: Place, record: Record) -> Known | None:
@@ -350,8 +352,11 @@ class Line:
     async def _built_before(self, at: Place, checked: Checked, goal: BuildGoal) -> Before | None:
         """One of the same bytes, found elsewhere or in other days, where these are told before they are brought.
 
-        Not under hash rules, which only bytes satisfy that were hashed for this entry.
+        Not under hash rules, which only bytes satisfy that were hashed for this entry, nor of a tree whose source says
+        nothing of version control yet: it may tell with the bytes what the build depends on.
         """
+        if checked.record is None and at.dist.kind == "tree" and at.dist.scm is None:
+            return None
         entry = checked.record.entry if checked.record else Entry(content=at.dist.content, scm=at.dist.scm)
         if at.dist.kind == "wheel" or entry.content is None or at.request.hashes or checked.fetched is not None:
             return None
@@ -425,11 +430,11 @@ class Line:
     def _check_identity(self, at: Place, metadata: Metadata) -> None:
         """Raises MetadataError where `metadata` are of something else, NoMatchError where a constraint forbids them.
 
-        What has a name and a version was compared with the constraints when it was selected.
+        What was asked for by name, and has a version, was compared with the constraints when it was selected.
         """
         check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         policy = self._parts.config.policy
-        if policy.constraints and not at.stack and None in {at.dist.name, at.dist.version}:
+        if policy.constraints and not at.stack and None in {at.request.name, at.dist.version}:
             check_constraints(metadata, at.request, self._parts.interpreter(), policy, at.what)
 
     async def _wheel_of(self, build: Build) -> Path | None:

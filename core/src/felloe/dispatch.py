@@ -78,6 +78,7 @@ FIELDS: Mapping[type, Mapping[str, type | UnionType]] = {
         "path": Path,
         "content": str | None,
         "validators": Mapping,
+        "filename": str | None,
         "scm": str | None,
         "editable_root": Path | None,
     },
@@ -127,7 +128,7 @@ class _Call:
 
     @property
     def payload(self) -> dict[str, str]:
-        about = {} if self.dist is None else {"filename": self.dist.filename}
+        about = {} if self.dist is None else {"dist": self.dist.filename}
         return {**self.plugin.about, "hook": self.hook, **about}
 
 
@@ -147,7 +148,7 @@ def address(source: Instance) -> str:
 
 
 async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dist]:
-    """All of them name this source and are frozen Dists."""
+    """All of them name this source and are frozen Dists; of a direct reference there is exactly one."""
     call = _Call(source, "find")
     found: Sequence[Dist] = await _await(call, request=request, ctx=ctx)
     _check(call, found, Sequence)
@@ -161,6 +162,8 @@ async def find(source: Instance, request: Request, ctx: Context) -> Sequence[Dis
     _check_fields(call, Dist, dists)
     if unknown := {dist.kind for dist in dists} - KINDS:
         raise _broken(call, f"a Dist of the kind `{min(unknown)}`")
+    if len(dists) != 1 and (request.url is not None or request.path is not None):
+        raise _broken(call, f"{len(dists)} Dists for a direct reference, not exactly one")
     return dists
 
 
@@ -246,7 +249,9 @@ def _blaming(call: _Call) -> Iterator[None]:
     try:
         yield
     except NetworkError as error:
-        raise _refused(call, error) if error.payload.get("status") in REFUSED else error from error.__cause__
+        if error.payload.get("status") in REFUSED:
+            _tell_whose(call, error)
+        raise
     except (FelloeError, NotSteppable):
         raise
     except Exception as error:
@@ -320,13 +325,17 @@ def _name_of(expected: type | UnionType) -> str:
     return expected.__name__ if isinstance(expected, type) else str(expected).replace("felloe.values.", "")
 
 
-def _refused(call: _Call, error: NetworkError) -> NetworkError:
-    """With the source whose credentials have to be mended, and where an index has its own, the variables for them."""
-    hint = error.hint
+def _tell_whose(call: _Call, error: NetworkError) -> None:
+    """Adds whose credentials have to be mended, and where an index has its own, the variables for them.
+
+    The error stays what it is: it may be of a class of the plugin's own. Of several who waited for it the first adds.
+    """
+    if error.payload.keys() & call.plugin.about.keys():
+        return
+    error.payload.update(call.plugin.about)
+    error.message = f"{call.plugin.title}: {error.message}"
     if isinstance(call.plugin, Instance) and address(call.plugin):
-        hint = hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.plugin.name.upper()))
-    payload = {**error.payload, **call.plugin.about}
-    return NetworkError(f"{call.plugin.title}: {error.message}", hint=hint, code=error.code, **payload)
+        error.hint = error.hint.replace("<NAME>", re.sub("[^A-Z0-9]", "_", call.plugin.name.upper()))
 
 
 def _failed(call: _Call, error: Exception) -> PluginError:

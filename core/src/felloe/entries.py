@@ -17,9 +17,10 @@ from felloe.errors import ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
+from felloe.scm import asks_scm
 from felloe.values import Dist, Entry, Fetched, Fresh, Json, Metadata, RawMetadata, Rung, Stale
 
-__all__ = ["Entries"]
+__all__ = ["Entries", "counted_scm"]
 
 Found = tuple[Metadata, Rung] | None
 is_tree_content = re.compile("(git|tree):[0-9a-f]+").fullmatch  # the content ids that only a source can tell
@@ -124,7 +125,7 @@ class Entries:
         hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
             raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
-        path = self._archives.put(fetched.path, digests["sha256"], at.dist.filename)
+        path = self._archives.put(fetched.path, digests["sha256"], fetched.filename or at.dist.filename)
         return path, self._entry(at, digests, fetched.validators, verified=True)
 
     def _tree(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
@@ -134,7 +135,7 @@ class Entries:
         if not is_tree_content(fetched.content or ""):
             raise ContractError(f"source `{at.source.name}` fetched a tree and does not say its content id")
         entry = self._entry(at, {}, fetched.validators, verified=False)
-        return fetched.path, evolve(entry, content=fetched.content, scm=fetched.scm)
+        return fetched.path, evolve(entry, content=fetched.content, scm=counted_scm(at.dist, fetched))
 
     async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
         """What the bytes tell of themselves, put into the record of their entry."""
@@ -171,6 +172,16 @@ class Entries:
             fetched=now,
             checked=now,
         )
+
+
+def counted_scm(dist: Dist, fetched: Fetched) -> str | None:
+    """What version control says of a tree that was fetched, where the project's build may ask for that; else None.
+
+    A source may always tell it: a tag that nobody reads must not build anything again.
+    """
+    if fetched.scm is None or not asks_scm(fetched.path / (dist.subdirectory or "")):
+        return None
+    return fetched.scm
 
 
 async def _read_wheel(path: Path, filename: str, limits: Limits) -> bytes:

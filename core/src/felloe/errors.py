@@ -27,6 +27,7 @@ __all__ = [
     "PluginError",
     "ProjectNotFound",
     "RequirementError",
+    "SourceChangedError",
     "SourceError",
 ]
 
@@ -91,6 +92,12 @@ class ProjectNotFound(SourceError):  # noqa: N818  # PEP 503 servers say "not fo
     """An index does not know the project: the only failure after which the next index may be asked."""
 
     code = "project-not-found"
+
+
+class SourceChangedError(SourceError):
+    """What was to be fetched changed again and again meanwhile: no copy of it would be of one state."""
+
+    code = "source-changed"
 
 
 class NoMatchError(FelloeError):

@@ -393,22 +393,26 @@ def _string(value: object) -> str:
 # Identity
 
 
+MISLABELLED = "The file is mislabelled: choose another version or file, or tell its author."
+NAMED_AFTER_ANYTHING = "Where a file is named after something else than its project, write `NAME @ URL`."
+
+
 def check_identity(metadata: Metadata, *, name: str | None, version: str | None, what: str) -> None:
     """Names have to agree as PEP 503 normalises them, versions as PEP 440 compares them; None is not compared.
 
     A version that the metadata do not prove is not compared either. Raises MetadataError (`names-disagree`).
     """
     if name is not None and not _same_name(name, metadata.name):
-        _disagree(what, f"is for `{name}`", f"for `{metadata.name}`")
+        _disagree(what, f"is for `{name}`", f"for `{metadata.name}`", hint=f"{MISLABELLED} {NAMED_AFTER_ANYTHING}")
     found = metadata.fields.get("version")
     if version is not None and found is not None and not _same_version(version, found):
         _disagree(what, f"is version `{version}`", f"for version `{found}`")
 
 
-def _disagree(what: str, expected: str, found: str) -> None:
+def _disagree(what: str, expected: str, found: str, *, hint: str = MISLABELLED) -> None:
     raise MetadataError(
         f"{what} {expected}, but its metadata are {found}",
-        hint="The file is mislabelled: choose another version or file, or tell its author.",
+        hint=hint,
         code="names-disagree",
         what=what,
     )

@@ -19,9 +19,12 @@ from felloe.errors import (
     OfflineError,
     ProjectNotFound,
     RequirementError,
+    SourceChangedError,
     SourceError,
 )
+from felloe.filename import sdist_identity, wheel_identity
 from felloe.hookspecs import hookimpl
+from felloe.metadata import load_pyproject
 from felloe.progress import Event
 from felloe.request import redacted
 from felloe.scm import asks_scm, check_repository, git_environ, scm_state
@@ -58,7 +61,6 @@ from felloe.values import (
     Stack,
     Stale,
 )
-from felloe.wheel_name import wheel_identity
 
 __all__ = [
     "ArchiveError",
@@ -100,6 +102,7 @@ __all__ = [
     "Request",
     "RequirementError",
     "Source",
+    "SourceChangedError",
     "SourceError",
     "Stack",
     "Stale",
@@ -110,9 +113,11 @@ __all__ = [
     "hookimpl",
     "is_stepping",
     "key_part",
+    "load_pyproject",
     "must_not_step",
     "redacted",
     "refuse_unknown",
     "scm_state",
+    "sdist_identity",
     "wheel_identity",
 ]

@@ -13,9 +13,10 @@ __all__ = ["Event", "Reporter", "SilentReporter"]
 class Event:
     """One thing that happened. `code` is kebab-case and stable, `message` is a sentence without secrets.
 
-    Codes: `request` (sent: url, status), `page-fresh`, `page-revalidated`, `page-offline`, `download` (url, bytes),
-    `owner`, `fresh`, `stale` (code, evidence), `miss`, `rung`, `build`, `waiting` (for a lock or a server, and why),
-    `warning`; and of repositories `git-list`, `git-fetch`, `git-offline`.
+    Codes: `request` (sent: url, status), `page-fresh`, `page-revalidated`, `page-offline`, `receiving` (a large file,
+    after each MiB: url, bytes so far, total or None), `download` (all of it: url, bytes), `owner`, `fresh`, `stale`
+    (code, evidence), `miss`, `rung`, `build`, `waiting` (for a lock or a server, and why), `warning`; and of
+    repositories `git-list`, `git-fetch`.
     """
 
     code: str

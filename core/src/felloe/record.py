@@ -6,7 +6,7 @@ after those that are known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar, cast, get_args
 
 import attrs
@@ -23,6 +23,7 @@ T = TypeVar("T")
 _RUNGS = frozenset(get_args(Rung))
 _SINGLE_USE = frozenset(FIELDS) - MULTIPLE_USE
 _TOP = frozenset({"source", "static", "static-rung", "data", "rungs", "builds"})
+_STATIC = ("static", "static-rung")
 _SOURCE = frozenset({"kind", "locator", "content", "verified", "digests", "scm", "validators", "fetched", "checked"})
 _CHECK = "check"  # the store's own: it is true of the bytes that were read, not of those to be written
 
@@ -33,7 +34,8 @@ class Record:
 
     `static` is what the sdist proves and `static_rung` where it says so; `data` maps wheel file name to METADATA and
     `rungs` says how they were had. `builds` are the documents of builds, oldest first. `source_extra` and `extra` are
-    what another release wrote.
+    what another release wrote; `unread` is what it had by a rung unknown here of `static`, `data` and `rungs`, as it is
+    in the document: it stays there until something that is known takes its place.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Record:
     builds: tuple[Mapping[str, Json], ...] = ()
     source_extra: Mapping[str, Json] = field(factory=dict)
     extra: Mapping[str, Json] = field(factory=dict)
+    unread: Mapping[str, Json] = field(factory=dict)
 
     def rung_of(self, filename: str) -> Rung:
         """How the metadata of a wheel in `data` were had; where nothing is said, from a wheel."""
@@ -55,30 +58,37 @@ class Record:
         """Raises ValueError where the document is not what a release of felloe writes."""
         document = _expect("the document", document, dict)
         source = _table(document, "source")
+        unread = _unread(document)
+        read = {part: _without(_table(document, part), unread.get(part, ())) for part in ("data", "rungs")}
+        static = _without(_only(document, _STATIC), unread)
         return cls(
             kind=_expect("kind", source.get("kind"), str),
             entry=_entry(source),
-            static=_static(document.get("static")),
-            static_rung=None if document.get("static-rung") is None else _rung(document["static-rung"]),
-            data={filename: metadata_of(fields) for filename, fields in _table(document, "data").items()},
-            rungs={filename: _rung(rung) for filename, rung in _table(document, "rungs").items()},
+            static=_static(static.get("static")),
+            static_rung=None if static.get("static-rung") is None else _rung(static["static-rung"]),
+            data={filename: metadata_of(fields) for filename, fields in read["data"].items()},
+            rungs={filename: _rung(rung) for filename, rung in read["rungs"].items()},
             builds=tuple(_expect("a build", build, dict) for build in _array(document, "builds")),
             source_extra=_without(source, _SOURCE),
             extra=_without(document, _TOP | {_CHECK}),
+            unread=unread,
         )
 
     def to_json(self) -> dict[str, Json]:
         """The document, in the order in which people read it; a Url is written redacted."""
-        document: dict[str, Json] = {"source": self._source()}
-        if self.static is not None:
-            document["static"] = dict(self.static.fields)
-        if self.static_rung is not None:
-            document["static-rung"] = self.static_rung
-        document["data"] = {filename: dict(metadata.fields) for filename, metadata in self.data.items()}
-        if self.rungs:
-            document["rungs"] = dict(self.rungs)
+        document: dict[str, Json] = {"source": self._source(), **self._static()}
+        data = {filename: dict(metadata.fields) for filename, metadata in self.data.items()}
+        document["data"] = {**self.unread.get("data", {}), **data}
+        if rungs := {**self.unread.get("rungs", {}), **self.rungs}:
+            document["rungs"] = rungs
         document["builds"] = [dict(build) for build in self.builds]
         return {**document, **self.extra}
+
+    def _static(self) -> dict[str, Json]:
+        if self.static is None and self.static_rung is None:
+            return {part: self.unread[part] for part in _STATIC if part in self.unread}
+        static = {"static": None if self.static is None else dict(self.static.fields), "static-rung": self.static_rung}
+        return {part: value for part, value in static.items() if value is not None}
 
     def _source(self) -> dict[str, Json]:
         entry = self.entry
@@ -168,6 +178,18 @@ def _fits(name: str, value: Json) -> bool:
     return name not in _SINGLE_USE or isinstance(value, str) or (value is None and name == "requires-python")
 
 
+def _unread(document: Mapping[str, Json]) -> dict[str, Json]:
+    """The parts that have a rung which only another release knows."""
+    static = _only(document, _STATIC) if _is_foreign(document.get("static-rung")) else {}
+    rungs = {filename: rung for filename, rung in _table(document, "rungs").items() if _is_foreign(rung)}
+    data = _only(_table(document, "data"), rungs)
+    return {**static, **({"data": data, "rungs": rungs} if rungs else {})}
+
+
+def _is_foreign(rung: Json) -> bool:
+    return isinstance(rung, str) and rung not in _RUNGS
+
+
 def _rung(value: Json) -> Rung:
     if _expect("a rung", value, str) not in _RUNGS:
         raise ValueError(f"{value!r} is not a rung")
@@ -198,7 +220,11 @@ def _expect(what: str, value: Json, kind: type[T]) -> T:
     return value
 
 
-def _without(document: Mapping[str, Json], known: frozenset[str]) -> dict[str, Json]:
+def _only(document: Mapping[str, Json], wanted: Collection[str]) -> dict[str, Json]:
+    return {key: value for key, value in document.items() if key in wanted}
+
+
+def _without(document: Mapping[str, Json], known: Collection[str]) -> dict[str, Json]:
     return {key: value for key, value in document.items() if key not in known}
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from attrs import evolve, field, frozen
 
-from felloe.config import SourceSettings
+from felloe.config import DEFAULT_INDEX, SourceSettings
 from felloe.errors import ConfigError, FelloeError, PluginError
 from felloe.hookspecs import API, ASYNCHRONOUS, EXTENSIONS, GROUP, REQUIRED, SourceSpec
 from felloe.request import redacted
@@ -197,10 +197,13 @@ def _checked(factory: Any) -> Factory:
 
 
 def _wanted(config: Config, kinds: Sequence[Kind]) -> Iterable[SourceSettings]:
-    """What is configured and not disabled, in its order, then the defaults of the kinds that are not configured."""
+    """What is configured and not disabled, in its order, then the defaults of the kinds that are not configured.
+
+    The default index is the last: a name that any index may know is asked of the public one when no other knows it.
+    """
     yield from (settings for settings in config.sources if settings.kind not in config.disabled)
     configured = {settings.kind for settings in config.sources} | config.replaced_kinds
-    for kind in kinds:
+    for kind in sorted(kinds, key=lambda kind: kind.name == DEFAULT_INDEX):
         if kind.state == "loaded" and kind.name not in configured and getattr(kind.factory, "default", False):
             yield SourceSettings(name=kind.name, kind=kind.name, settings={}, origin="default")
 

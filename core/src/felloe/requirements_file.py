@@ -19,9 +19,10 @@ from typing import IO
 from attrs import evolve, field, frozen
 from packaging.utils import InvalidName, canonicalize_name
 
+from felloe.config import may_be_index
 from felloe.errors import RequirementError
+from felloe.format_control import ALL, NONE, FormatControl
 from felloe.request import Expanded, parse_request, redacted
-from felloe.url import Url
 from felloe.values import Request
 
 __all__ = ["FileOptions", "RequirementsFile", "read_constraints", "read_requirements"]
@@ -61,16 +62,15 @@ OPTIONS = sorted(WITH_VALUE | SWITCHES)
 class FileOptions:
     """The options in a requirements file, all nested files included.
 
-    URLs are texts as written, which may hold a password; a path is its `file:` URL. `no_binary` and `only_binary` are
-    normalised names or `:all:`, and no name is in both: what comes last counts, as in pip.
+    URLs are texts as written, which may hold a password; a path is its `file:` URL. `formats` is what `--no-binary` and
+    `--only-binary` come to.
     """
 
     index_url: str | None = field(default=None, repr=False)
     extra_index_urls: tuple[str, ...] = field(default=(), repr=False)
     find_links: tuple[str, ...] = field(default=(), repr=False)
     no_index: bool = False
-    no_binary: frozenset[str] = frozenset()
-    only_binary: frozenset[str] = frozenset()
+    formats: FormatControl = field(factory=FormatControl)
     require_hashes: bool = False
     prereleases: bool = False
 
@@ -264,11 +264,9 @@ class _Reader:
                 links = _address(value, source.folder if _exists(source.folder / value) else self.cwd)
                 options = evolve(options, find_links=(*options.find_links, links))
             case "--no-binary":
-                no, only = _chosen(value, options.no_binary, options.only_binary)
-                options = evolve(options, no_binary=no, only_binary=only)
+                options = evolve(options, formats=options.formats.with_no_binary(_checked_names(value)))
             case "--only-binary":
-                only, no = _chosen(value, options.only_binary, options.no_binary)
-                options = evolve(options, no_binary=no, only_binary=only)
+                options = evolve(options, formats=options.formats.with_only_binary(_checked_names(value)))
             case "--no-index":
                 options = evolve(options, no_index=True)
             case "--require-hashes":
@@ -397,12 +395,11 @@ def _is_url(value: str) -> bool:
 
 def _address(value: str, folder: Path) -> str:
     """A URL as it is, a path as a `file:` URL."""
-    try:
-        if _is_url(value):
-            Url(value)
-            return value
-    except RequirementError:
-        raise RequirementError(f"`{redacted(value)}` is not a URL", hint="Write `https://HOST/PATH`.") from None
+    if _is_url(value):
+        if not may_be_index(value):
+            problem = "is not a URL (http, https, file)"
+            raise RequirementError(f"`{redacted(value)}` {problem}", hint="Write `https://HOST/PATH`.")
+        return value
     if not _is_path(value):
         raise RequirementError("what is no URL has to be the path of a folder", hint="Write `https://HOST/PATH`.")
     return Path(os.path.normpath((folder / value).absolute())).as_uri()
@@ -418,26 +415,16 @@ def _exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  # False, and no error, for what cannot be a path
 
 
-def _chosen(value: str, chosen: frozenset[str], other: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """What `--no-binary` (or `--only-binary`) makes of its names, and of those of its opposite."""
-    for text in value.split(","):
-        match text.strip():
-            case ":all:":
-                chosen, other = frozenset({":all:"}), frozenset()
-            case ":none:":
-                chosen = frozenset()
-            case name:
-                chosen, other = chosen | {_normalised(name)}, other - {_normalised(name)}
-    return chosen, other
-
-
-def _normalised(name: str) -> str:
-    try:
-        return canonicalize_name(name, validate=True)
-    except InvalidName as error:
-        raise RequirementError(
-            f"`{name:.80}` is no name of a project", hint="Give names with commas between them, or `:all:`."
-        ) from error
+def _checked_names(value: str) -> str:
+    for name in map(str.strip, value.split(",")):
+        try:
+            if name not in {ALL, NONE}:
+                canonicalize_name(name, validate=True)
+        except InvalidName as error:
+            raise RequirementError(
+                f"`{name:.80}` is no name of a project", hint="Give names with commas between them, or `:all:`."
+            ) from error
+    return value
 
 
 def _checked_constraint(request: Request) -> Request:

@@ -82,6 +82,10 @@ async def scm_state(repository: Path, ctx: Context) -> str | None:
     digits over the names and objects of all tags that are reachable from it: `<description> tags:<digest>`. None where
     there is no git repository, no commit in it, or no git program. Raises SourceError where git takes too long, or
     would never end (see `check_repository`).
+
+    Whether the work tree is dirty is not in it: the commit decides that, the files, which a content id is made of, and
+    the index, which a source adds where it is not that of the commit. `--dirty` would be of the whole work tree, other
+    files of which may be no part of what is built.
     """
     check_repository(repository)
     described = await _git(repository, ctx, "describe", "--tags", "--long", "--always", "--abbrev=40", "HEAD")

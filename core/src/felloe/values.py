@@ -1,7 +1,7 @@
 """The values that pass along the line, from a requirement to its metadata.
 
-All are frozen. They are built by keyword, so that a field can be added without breaking a plugin; `Claim` and
-`Metadata`, to which none will be, by position as well.
+All are frozen. They are built by keyword, so that a field can be added without breaking a plugin; `Metadata`, to which
+none will be, by position as well.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Level(enum.IntEnum):
     NAMESPACE = 3  # names of this form are its own: never asked elsewhere
 
 
-@frozen
+@frozen(kw_only=True)
 class Claim:
     """A source's word that a request is its to answer; `reason` is shown by `explain` and in errors."""
 
@@ -160,7 +160,8 @@ class Entry:
     """What the cache knows of one Dist. `fetched` and `checked` are RFC 3339 instants in UTC.
 
     `digests` maps algorithm to hex of the bytes; `verified` says that we hashed them ourselves. `validators` are
-    the source's own, to tell whether the entry is still true. `scm` is what the source gave with a tree.
+    the source's own, to tell whether the entry is still true. `scm` is what the source gave with a tree, as far as its
+    build may ask for it.
     """
 
     content: str | None = None
@@ -177,9 +178,11 @@ class Entry:
 class Fetched:
     """Bytes that a source brought: a file, or for the kind `tree` a folder, in the scratch folder it was given.
 
-    `content` is their content id; a file needs none, the core hashes it. `scm` is what version control says of a tree
-    and its files do not (see `scm_state`): where it differs, another build is due. `editable_root` is the project's own
-    folder, where an editable build has to run; nothing else is ever written there.
+    `content` is their content id; a file needs none, the core hashes it. `filename` is for a source that learns it with
+    the bytes: it names the archive in the cache, and no more; kind and project are as `find` has said. `scm` is what
+    version control says of a tree and its files do not (see `scm_state`): where it differs, another build is due, if
+    the project's build may ask for it (see `asks_scm`). `editable_root` is the project's own folder, where an editable
+    build has to run; nothing else is ever written there.
     """
 
     path: Path
@@ -325,7 +328,8 @@ class Fingerprint:
     @property
     def key(self) -> str:
         """16 hex digits over all three, as paths and locks of the cache have it."""
-        return hashlib.sha256(f"{self.settings}-{self.interpreter}-{self.toolchain}".encode()).hexdigest()[:16]
+        text = f"{self.settings}-{self.interpreter}-{self.toolchain}"
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @frozen(kw_only=True)
@@ -396,7 +400,7 @@ class Provide(Protocol):
     """Where builds get their environments from."""
 
     def __call__(self, requirements: Sequence[str], interpreter: Interpreter, stack: Stack) -> Awaitable[Environment]:
-        """A new environment in scratch with what fulfils `requirements` (PEP 508), and each other's; it may be changed.
+        """An environment with what fulfils `requirements` (PEP 508), and each other's. It is not to be written in.
 
         `stack` are the builds that wait for it, the one that asks last. Raises FelloeError.
         """
@@ -496,25 +500,23 @@ class Context(Protocol):
     async def download(
         self,
         url: Url,
-        filename: str,
+        name: str,
         hashes: Mapping[str, str] | None = None,
         *,
         headers: Headers | None = None,
     ) -> Fetched:
-        """The file at `url`, in scratch, hashed on the way; `headers` as for Http.
+        """The file at `url`, in scratch under `name`, hashed on the way; `headers` as for Http.
 
         Raises HashMismatchError, NetworkError, OfflineError.
         """
         ...
 
-    async def revalidate(
-        self, url: Url, filename: str, entry: Entry, *, headers: Headers | None = None
-    ) -> Fresh | Stale:
+    async def revalidate(self, url: Url, name: str, entry: Entry, *, headers: Headers | None = None) -> Fresh | Stale:
         """No request while the entry's validators say fresh (RFC 9111); else one, whose body comes back."""
         ...
 
     async def wheel_metadata(
-        self, url: Url, filename: str, size: int | None = None, *, headers: Headers | None = None
+        self, url: Url, name: str, size: int | None = None, *, headers: Headers | None = None
     ) -> RawMetadata | None:
         """METADATA of a wheel by reading parts of it (rung `range`); None where the host cannot.
 

@@ -27,7 +27,8 @@ class MemorySource:
 
     @hookimpl
     def claims(self, request):
-        return Claim(Level.NAMESPACE, "it remembers") if (request.name or "").startswith("memory-") else None
+        is_mine = (request.name or "").startswith("memory-")
+        return Claim(level=Level.NAMESPACE, reason="it remembers") if is_mine else None
 
     @hookimpl
     def address(self):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import field, frozen
 
 from felloe.build.failure import Cause
-from felloe.build.hints import hint_for, lacks_room
+from felloe.build.hints import cause_of, hint_for, lacks_room
 from felloe.build.worker import kill_children
 from felloe.cache.root import writing
 from felloe.errors import BuildError
@@ -226,10 +226,10 @@ class Backend:
         lines = self._worker.log.last_lines()
         said = [*lines, reason]
         if code in FAILED and lacks_room(said):
-            code, cause = "no-room", "accident"
-        known = hint_for(said)
-        cause = cause or ("machine" if known or code == "build-timeout" else "project")
-        return _error(self._process, reason, code, known or hint, cause=cause, hook=hook, tail=lines[-TAIL_LINES:])
+            code = "no-room"
+        cause = cause or cause_of(said) or ("machine" if code == "build-timeout" else "project")
+        hint = hint_for(said) or hint
+        return _error(self._process, reason, code, hint, cause=cause, hook=hook, tail=lines[-TAIL_LINES:])
 
 
 def _error(process: BackendProcess, reason: str, code: str, hint: str, **payload: Json) -> BuildError:

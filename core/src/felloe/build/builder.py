@@ -40,7 +40,7 @@ from felloe.cache.root import make_way, writing
 from felloe.cache.run import Run
 from felloe.config import Building, Limits
 from felloe.errors import BuildCycleError, BuildError, BuildNeededError, CacheError, FelloeError
-from felloe.installation.environments import Environments
+from felloe.installation.environments import Environments, Stamp
 from felloe.progress import Event
 from felloe.request import matches_environment, parse_request
 from felloe.resolution.remembered import Resolutions
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Builder", "Elsewhere", "Workshop"]
 
 OLDEST_PYTHON = (3, 8)
+MOST_ATTEMPTS = 5  # each is one more time that a backend asks for something besides
 
 
 class Elsewhere(Protocol):
@@ -89,6 +90,24 @@ class _Site:
         folder = self.folder / name
         folder.mkdir()
         return folder
+
+
+@frozen
+class _Attempt:
+    """With what a backend is run; `besides` are the requirements that it asked for before.
+
+    An environment that many share had the `stamp` when the backend was started.
+    """
+
+    system: BuildSystem
+    environment: Environment
+    besides: Sequence[str] = ()
+    is_shared: bool = True
+    stamp: Stamp | None = None
+
+
+class _EnvironmentChangedError(Exception):
+    """Somebody wrote in an environment that many share."""
 
 
 @frozen(kw_only=True)
@@ -167,13 +186,21 @@ class Builder:
     async def _built_by_backend(self, site: _Site, provide: Provide) -> Build:
         order, system = site.order, read_build_system(site.source, site.order.what)
         besides: Sequence[str] = ()
-        for is_last in (False, True):
-            required = (*system.requires, *order.extra_requires, *besides)
-            async with self._equipped(order, required, provide) as environment:
-                done, besides = await self._attempt(site, system, environment, is_last=is_last)
+        for _ in range(MOST_ATTEMPTS):
+            environment = await self._equipped(order, (*system.requires, *order.extra_requires, *besides), provide)
+            attempt = _Attempt(system, environment, besides)
+            try:
+                done, wanted = await self._attempt(site, attempt)
+            except _EnvironmentChangedError:
+                done, wanted = await self._attempt_alone(order, attempt)
             if done is not None:
                 return done
-        raise AssertionError("the last attempt asks for nothing more")
+            besides = (*besides, *wanted)
+        raise BuildError(
+            f"{order.what} cannot be built: its backend asks for more requirements each time it gets some",
+            hint="tell the author of its build backend, or choose a version that has a wheel",
+            code="bad-backend-output",
+        )
 
     async def _unpacked(self, order: BuildOrder, folder: Path) -> _Site:
         """In a place of its own; a tree in scratch is one already."""
@@ -191,56 +218,58 @@ class Builder:
             source = project_folder(source, order.dist, order.what)
         return _Site(order=order, folder=folder, top=top, source=source)
 
-    @asynccontextmanager
-    async def _equipped(
-        self, order: BuildOrder, requirements: Sequence[str], provide: Provide
-    ) -> AsyncIterator[Environment]:
-        """An environment for one attempt."""
+    async def _equipped(self, order: BuildOrder, requirements: Sequence[str], provide: Provide) -> Environment:
         if self._building.no_build_isolation:
             here = order.interpreter.path
-            yield Environment(path=here.parent.parent, python=here)
-            return
-        environment = await provide(requirements, order.interpreter, (*order.stack, order.frame))
-        try:
-            yield environment
-        finally:
-            self.workshop.run.remove(environment.path)
+            return Environment(path=here.parent.parent, python=here)
+        return await provide(requirements, order.interpreter, (*order.stack, order.frame))
 
-    async def _attempt(
-        self, site: _Site, system: BuildSystem, environment: Environment, *, is_last: bool
-    ) -> tuple[Build | None, Sequence[str]]:
-        """The build; or None, and what the backend wants besides."""
+    async def _attempt_alone(self, order: BuildOrder, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
+        """Again, of the project as it was, in an environment of its own: a backend wrote in one that many share."""
+        with self._folder() as into, self._folder() as folder:
+            environment = await self.workshop.environments.make(order.interpreter, attempt.environment.wheels, into)
+            again = evolve(attempt, environment=environment, is_shared=False)
+            return await self._attempt(await self._unpacked(order, folder), again)
+
+    async def _attempt(self, site: _Site, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
+        """The build; or None, and what the backend wants besides. Raises _EnvironmentChangedError."""
         order = site.order
         async with self._alone(order):
             if (known := await self._done_meanwhile(order)) is not None:
                 return known, ()
             self._refuse_what_failed(order)  # of another process, or task, that held the lock before us
+            attempt = evolve(attempt, stamp=self.workshop.environments.stamp(attempt.environment))
             async with self._workplace(site) as place:
                 try:
-                    return await self._worked(place, system, environment, is_last=is_last)
+                    return await self._worked(place, attempt)
                 except BuildError as error:
-                    raise self._remembered(place, environment, error) from error.__cause__
+                    self._check_environment(attempt)
+                    raise self._remembered(place, attempt.environment, error) from error.__cause__
 
-    async def _worked(
-        self, site: _Site, system: BuildSystem, environment: Environment, *, is_last: bool
-    ) -> tuple[Build | None, Sequence[str]]:
+    async def _worked(self, site: _Site, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
         """As `_attempt`. What was made is looked at when the process has ended, and can no longer change it."""
         order = site.order
-        async with running_backend(self._process(site, system, environment)) as backend:
-            extra = () if is_last else await self._wanted_besides(order, environment, backend)
-            if extra:
-                return None, extra
+        async with running_backend(self._process(site, attempt)) as backend:
+            if wanted := await self._wanted_besides(order, attempt, backend):
+                return None, wanted
             began = time.monotonic()
             made = await self._made(site, backend)
             seconds = time.monotonic() - began
-        return await self._recorded(site, system, environment, made, seconds), ()
+        self._check_environment(attempt)
+        return await self._recorded(site, attempt, made, seconds), ()
 
-    async def _wanted_besides(self, order: BuildOrder, environment: Environment, backend: Backend) -> Sequence[str]:
-        """What the backend requires; nothing where the environment has it."""
+    async def _wanted_besides(self, order: BuildOrder, attempt: _Attempt, backend: Backend) -> Sequence[str]:
+        """What the backend requires and has not asked for before; nothing where the environment has it."""
         requirements = await backend.requires_for_build(order.config_settings)
-        if self._building.no_build_isolation or _are_met(requirements, environment.wheels, order):
+        if self._building.no_build_isolation or _are_met(requirements, attempt.environment.wheels, order):
             return ()
-        return requirements
+        return [each for each in requirements if each not in attempt.besides]
+
+    def _check_environment(self, attempt: _Attempt) -> None:
+        """Raises _EnvironmentChangedError: what came of it may be the work of another build."""
+        is_kept = attempt.is_shared and not self._building.no_build_isolation
+        if is_kept and not self.workshop.environments.is_as_made(attempt.environment, attempt.stamp):
+            raise _EnvironmentChangedError
 
     async def _made(self, site: _Site, backend: Backend) -> Path:
         """A `.dist-info` folder where that is enough and the backend can make it, else a wheel."""
@@ -261,13 +290,12 @@ class Builder:
 
     # -- what came of it
 
-    async def _recorded(
-        self, site: _Site, system: BuildSystem, environment: Environment, made: Path, seconds: float
-    ) -> Build:
+    async def _recorded(self, site: _Site, attempt: _Attempt, made: Path, seconds: float) -> Build:
         """The build, checked, in `builds-v0`."""
         from anyio.to_thread import run_sync
 
-        order, limits = site.order, self.workshop.limits
+        order, system, wheels = site.order, attempt.system, attempt.environment.wheels
+        limits = self.workshop.limits
         with self._folder(is_kept=not self._is_kept) as into:
             if not made.name.endswith(".whl"):
                 build = _build(order, "metadata", read_prepared(made, order, limits))
@@ -278,9 +306,9 @@ class Builder:
             build = evolve(
                 build,
                 backend=system.backend,
-                backend_version=await run_sync(version_of_backend, system, environment.wheels, limits),
-                requires=_pins(environment.wheels),
-                hashes={wheel.filename: wheel.sha256 for wheel in environment.wheels},
+                backend_version=await run_sync(version_of_backend, system, wheels, limits),
+                requires=_pins(wheels),
+                hashes={wheel.filename: wheel.sha256 for wheel in wheels},
                 seconds=round(seconds, 3),
             )
             self._keep_log(site, into)
@@ -339,13 +367,13 @@ class Builder:
         """Without isolation, what is installed takes part in a build, and nobody knows when it changes."""
         return not self._building.no_build_isolation
 
-    def _process(self, site: _Site, system: BuildSystem, environment: Environment) -> BackendProcess:
+    def _process(self, site: _Site, attempt: _Attempt) -> BackendProcess:
         return BackendProcess(
-            python=environment.python,
+            python=attempt.environment.python,
             source=site.source,
-            backend=system.backend,
-            backend_path=system.backend_path,
-            environ=self._environ(site, scripts=environment.scripts),
+            backend=attempt.system.backend,
+            backend_path=attempt.system.backend_path,
+            environ=self._environ(site, scripts=attempt.environment.scripts),
             log=site.log,
             most_log=self.workshop.limits.max_build_output_bytes,
             timeout=self._building.build_timeout,

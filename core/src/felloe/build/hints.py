@@ -1,11 +1,12 @@
-"""What to do about a build that failed, where its output says so in words that are known. Pure."""
+"""What made a build fail, and what to do about it, where its output says so in words that are known. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
-__all__ = ["hint_for", "lacks_room"]
+__all__ = ["cause_of", "hint_for", "lacks_room"]
 
 # Programs that builds start. Python says of these as of any file that it is not there.
 _PROGRAMS = (
@@ -16,6 +17,19 @@ _PROGRAMS = (
 
 # What is looked for, in this order: what is said of one thing that is missing comes before what may be said in passing.
 _NO_ROOM = r"(?P<it>(?i:no space left on device|dis[ck] quota exceeded))"  # ENOSPC, EDQUOT
+_NO_NETWORK = (
+    r"(?P<it>(?i:temporary failure in name resolution|name or service not known|could not resolve host))",
+    r"(?P<it>(?i:nodename nor servname provided|getaddrinfo failed|failed to resolve|no address associated with))",
+    r"(?P<it>(?i:connection (?:refused|reset by peer|timed out|aborted)|network is unreachable|no route to host))",
+    r"(?P<it>(?i:remote end closed connection|max retries exceeded|(?:read|operation) timed out))",
+    r"(?P<it>(?i:spurious network error))",
+    r"(?P<it>(?i:HTTP(?: Error|/[\d.]+)? (?:429|5\d\d))\b)",
+)
+_NO_MEMORY = (
+    r"(?P<it>\bMemoryError\b|std::bad_alloc|(?i:cannot allocate memory|virtual memory exhausted|out of memory))",
+    r"(?P<it>(?i:killed signal terminated program|too many open files)|\bKilled\b(?: *\(?signal 9\)?)?$)",
+    r"(?P<it>\(signal: 9, SIGKILL)",
+)
 _PYTHON_HEADER = r"fatal error: '?(?P<it>Python\.h)\b"
 _HEADERS = (
     r"fatal error: '?(?P<it>[\w.+/-]+\.(?:h|hh|hpp|hxx))'?(?:: No such file| file not found)",
@@ -61,6 +75,18 @@ def hint_for(output: Sequence[str]) -> str:
     return _module(module) if module else ""
 
 
+def cause_of(output: Sequence[str]) -> Literal["machine", "accident"] | None:
+    """Whether the last lines that a build printed tell of a thing that the machine lacks, or of an accident.
+
+    An accident may not happen again: a full disk, memory that ran out, a network that could not be reached. None where
+    they tell of neither: it is for the project to mend. That a module is missing is its fault too, as what is in its
+    environment is what it asked for.
+    """
+    if any(_found((_NO_ROOM, *_NO_MEMORY, *_NO_NETWORK), output)):
+        return "accident"
+    return "machine" if any(_found((_PYTHON_HEADER, *_HEADERS, *_LIBRARIES, *_PROGRAM, *_COMPILERS), output)) else None
+
+
 def lacks_room(output: Sequence[str]) -> bool:
     """Whether the last lines that a build printed say that a disk was full."""
     return any(_found((_NO_ROOM,), output))
@@ -84,6 +110,8 @@ def _module(name: str) -> str:
 
 _KNOWN = (
     ((_NO_ROOM,), "the disk is full, or a quota: free some space, or name a folder elsewhere with --cache-dir"),
+    (_NO_MEMORY, "memory, or another resource, ran out: build fewer at a time with --concurrent-builds, and try again"),
+    (_NO_NETWORK, "it wanted to reach the network while it was built (`{}`): try again when it can be reached"),
     ((_PYTHON_HEADER,), "install the headers of this Python (`python3-dev` on Debian, `python3-devel` on Fedora)"),
     (_HEADERS, "the C header `{}` is missing: install the development package (`-dev`, `-devel`) of its library"),
     (_LIBRARIES, "the library `{}` is missing: install it, with its development package (`-dev`, `-devel`)"),

@@ -104,7 +104,12 @@ class History:
         """The wheel that a build made, its sha256 checked just now; None where it is gone. Raises CacheError."""
         if build.wheel is None or build.sha256 is None:
             return None
-        folder = self._of_this_run.get(_job(build)) or self._layout.build(*_job(build))
+        folder = self._of_this_run.get(_job(build))
+        if folder is None:
+            folder = self._layout.build(*_job(build))
+            kept = self._store.read_document(folder / RECORD)
+            if kept is not None and kept.get("sha256") != build.sha256:
+                return None  # it was built again since: the wheel that is there is good, but another one
         return await self._archives.whole(folder / build.wheel, build.sha256)
 
     def log(self, done: Build | Failure | BuildOrder) -> Path | None:

@@ -179,7 +179,7 @@ def process_environ(
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if waiting:
         ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(environ)}))
-    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PIP_NO_INPUT": "1"}
+    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INPUT": "1"}
 
 
 def _build_system(document: Mapping[str, Any], what: str) -> BuildSystem:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildOrder
@@ -18,15 +22,19 @@ from felloe.values import Json, Metadata
 __all__ = ["moved_wheel", "read_given", "read_prepared", "read_wheel"]
 
 DEFAULT_LIMITS = Limits()
+FAULT = "this is a fault of the project or of its backend: choose another version, or tell its author"
 
 
 def read_prepared(info: Path, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) -> Metadata:
-    """METADATA of the `.dist-info` folder that a backend prepared. Raises BuildError."""
-    return _checked(_read_metadata(info / "METADATA", order, limits.max_metadata_bytes), order, limits)
+    """METADATA of the `.dist-info` folder that a backend prepared, and named after them. Raises BuildError."""
+    metadata = _checked(_read_metadata(info / "METADATA", order, limits.max_metadata_bytes), order, limits)
+    name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+    _check_label(info.name, name, version, metadata, order)
+    return metadata
 
 
 def read_wheel(wheel: Path, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) -> Metadata:
-    """METADATA of the wheel that a backend made, of a format that is known (PEP 427).
+    """METADATA of the wheel that a backend made, of a format that is known (PEP 427), and named after them.
 
     It has to fit the interpreter asked about. Raises BuildError.
     """
@@ -38,6 +46,8 @@ def read_wheel(wheel: Path, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) 
     except FelloeError as error:
         raise _bad(order, str(error)) from error
     metadata = _checked(raw, order, limits)
+    name, version, *_ = wheel.name.split("-")
+    _check_label(wheel.name, name, version, metadata, order)
     if not fits(wheel.name, order.interpreter):
         raise BuildError(
             f"the build of {order.what} made `{wheel.name}`, which does not fit Python {order.interpreter.version}",
@@ -73,8 +83,29 @@ def _checked(raw: bytes, order: BuildOrder, limits: Limits) -> Metadata:
     try:
         check_identity(metadata, name=order.dist.name, version=order.dist.version, what=order.what)
     except FelloeError as error:
-        raise _bad(order, str(error), asked=order.frame.name) from error  # under its own name it is good
+        # Under its own name it is good.
+        raise _bad(order, str(error), hint=error.hint, asked=order.frame.name) from error
     return metadata
+
+
+def _check_label(label: str, name: str, version: str, metadata: Metadata, order: BuildOrder) -> None:
+    """Names have to agree by PEP 503, versions by PEP 440, or as a file name has to escape them (PEP 427)."""
+    if canonicalize_name(name) != canonicalize_name(metadata.name) or not _is_version(version, metadata.version):
+        raise _bad(order, f"`{label}` holds the metadata of `{metadata.name} {metadata.version}`")
+
+
+def _is_version(label: str, version: str) -> bool:
+    if _escaped(label) == _escaped(version):
+        return True
+    try:
+        found = Version(version)
+        return _escaped(label) == _escaped(str(found)) or Version(label.replace("_", "-")) == found
+    except InvalidVersion:
+        return False
+
+
+def _escaped(version: str) -> str:
+    return re.sub(r"[^\w.]+", "_", version)
 
 
 def _read_metadata(path: Path, order: BuildOrder, max_bytes: int) -> bytes:
@@ -89,10 +120,10 @@ def _read_metadata(path: Path, order: BuildOrder, max_bytes: int) -> bytes:
         return file.read()
 
 
-def _bad(order: BuildOrder, reason: str, **payload: Json) -> BuildError:
+def _bad(order: BuildOrder, reason: str, *, hint: str = FAULT, **payload: Json) -> BuildError:
     return BuildError(
         f"the build of {order.what} made what cannot be used: {reason}",
-        hint="this is a fault of the project or of its backend: choose another version, or tell its author",
+        hint=hint,
         code="bad-backend-output",
         **payload,
     )

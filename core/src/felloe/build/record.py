@@ -123,7 +123,7 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
     fingerprint, wheel = document["fingerprint"], document.get("wheel")
     return Build(
         build=_build_id(document["build"]),
-        source=dict(document.get("source", {})),
+        source=_table(document.get("source", {})),
         project=_text(document.get("project", "")),
         fingerprint=Fingerprint(**{key: _text(fingerprint[key]) for key in ("settings", "interpreter", "toolchain")}),
         goal=_one_of(document["goal"], "metadata", "wheel", "editable"),
@@ -137,7 +137,7 @@ def _from_json(document: Mapping[str, Any], data: Mapping[str, Metadata]) -> Bui
         backend_version=_text(document.get("backend-version", "")),
         requires=tuple(map(_text, document.get("requires", ()))),
         hashes=_texts(document.get("hashes", {})),
-        provenance=dict(document.get("provenance", {})),
+        provenance=_table(document.get("provenance", {})),
         built=_text(document.get("built", "")),
         seconds=float(document.get("seconds", 0.0)),
         log=_text(document.get("log", "")),
@@ -155,6 +155,12 @@ def _build_id(value: object) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _table(value: object) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is not a table")
     return value
 
 
@@ -176,6 +182,6 @@ def _one_of(value: object, *choices: str) -> Any:
 
 def _wheel_name(value: object) -> str:
     name = _text(value)
-    if not name.endswith(".whl") or name.count("-") < 4 or "/" in name or len(name.encode()) > LONGEST_NAME:
+    if not name.endswith(".whl") or name.count("-") < 4 or set("/\0") & set(name) or len(name.encode()) > LONGEST_NAME:
         raise ValueError(f"{name!r} is not the name of a wheel")
     return name

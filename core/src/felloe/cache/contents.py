@@ -80,10 +80,16 @@ def items(layout: Layout, records: Records) -> Iterator[Item]:
     """All entries that can be read, in the order of their paths."""
     for path in _files(layout, ENTRIES):
         if path.name == "metadata.json" and (record := records.read(path)) is not None:
-            yield Item(path=path, filename=path.parent.name, kind=record.kind, record=record)
+            yield Item(path=path, filename=_filename_of(record, path.parent.name), kind=record.kind, record=record)
     for path in _files(layout, WHEEL_METADATA):
         if path.suffix == ".json" and (record := records.read(path)) is not None:
             yield Item(path=path, filename=path.name.removesuffix(".json"), kind=record.kind, record=record)
+
+
+def _filename_of(record: Record, folder: str) -> str:
+    """As the source says where its key does not end in it, such as a commit."""
+    said = record.entry.locator.get("filename")
+    return said if isinstance(said, str) else folder
 
 
 def clean(layout: Layout, run: Run, found: Iterable[Item], names: frozenset[str] | None) -> int:

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from felloe.build.record import Build
-from felloe.cli.options import answering, open_session
-from felloe.cli.output import error_object, print_json, printable, show_error
-from felloe.errors import RequirementError
+from felloe.cli.options import Asked, answering, open_session
+from felloe.cli.output import end, print_results, printable, show_error
 from felloe.explain import Explanation, Subject
 from felloe.values import Outcome, Request
 
@@ -32,23 +31,22 @@ def command(requirements: tuple[str, ...], as_json: bool, wheel: bool, **options
 
         answers = session.answers(explain)
     if as_json:
-        print_json(results=[_result(asked.text, outcome) for asked, outcome in answers])
-    for position, (asked, outcome) in enumerate(() if as_json else answers):
+        print_results(answers, Explanation.to_json)
+    else:
+        _print_all([(asked, outcome) for asked, outcome in answers if outcome is not None])
+    end(answers)
+    if any(outcome is not None and outcome.value.error is not None for _, outcome in answers):
+        raise click.exceptions.Exit(1)
+
+
+def _print_all(answers: Sequence[tuple[Asked, Outcome]]) -> None:
+    for position, (asked, outcome) in enumerate(answers):
         if position:
             click.echo()
         if outcome.error is not None:
             show_error(outcome.error, asked.text)
         else:
             _print(outcome.value)
-    if any(isinstance(outcome.error, RequirementError) for _, outcome in answers):
-        raise click.exceptions.Exit(1)
-
-
-def _result(requirement: str, outcome: Outcome) -> dict[str, Any]:
-    if outcome.error is not None:
-        return {"requirement": requirement, "error": error_object(outcome.error)}
-    explanation: Explanation = outcome.value
-    return explanation.to_json()
 
 
 def _print(explanation: Explanation) -> None:
@@ -100,6 +98,7 @@ def _about_the_dist(explanation: Explanation) -> Iterator[Line]:
 def _about_the_cache(explanation: Explanation) -> Iterator[Line]:
     entry, verdict = explanation.entry, explanation.verdict
     if explanation.path is not None:
+        yield "key", "/".join(explanation.key)
         yield "path", str(explanation.path)
     if entry is not None:
         how = "hashed by felloe" if entry.verified else "not hashed by felloe"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from felloe.cli.options import Asked, answering, open_session
-from felloe.cli.output import print_json, print_metadata, result_object, show_error
+from felloe.cli.output import answer_object, end, print_metadata, print_results, show_error
 from felloe.values import Outcome
 
 __all__ = ["command"]
@@ -27,14 +28,13 @@ def command(requirements: tuple[str, ...], as_json: bool, effort: Any, **options
     with open_session(options, requirements) as session:
         answers = session.answers(lambda requests: session.database.metadata_many(requests, effort=effort))
     if as_json:
-        print_json(results=[result_object(asked.text, outcome) for asked, outcome in answers])
+        print_results(answers, answer_object)
     else:
-        _print(answers)
-    if any(outcome.error for _, outcome in answers):
-        raise click.exceptions.Exit(1)
+        _print([(asked, outcome) for asked, outcome in answers if outcome is not None])
+    end(answers)
 
 
-def _print(answers: list[tuple[Asked, Outcome]]) -> None:
+def _print(answers: Sequence[tuple[Asked, Outcome]]) -> None:
     good = [outcome.value for _, outcome in answers if outcome.error is None]
     for position, answer in enumerate(good):
         if position:

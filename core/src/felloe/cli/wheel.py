@@ -12,7 +12,7 @@ import click
 from attrs import evolve
 
 from felloe.cli.options import answering, open_session
-from felloe.cli.output import print_json, result_object, show_error
+from felloe.cli.output import answer_object, end, print_results, show_error
 from felloe.errors import CacheError
 from felloe.values import Outcome, Wheel
 
@@ -29,16 +29,15 @@ def command(requirements: tuple[str, ...], as_json: bool, output: Path, **option
     with open_session(options, requirements) as session:
         outcomes = session.answers(session.database.wheels)
         put: dict[str, str] = {}
-        answers = [(asked, _put(outcome, output, put)) for asked, outcome in outcomes]
+        answers = [(asked, outcome and _put(outcome, output, put)) for asked, outcome in outcomes]
     if as_json:
-        print_json(results=[result_object(asked.text, outcome) for asked, outcome in answers])
+        print_results(answers, answer_object)
     for asked, outcome in () if as_json else answers:
-        if outcome.error is not None:
+        if outcome is not None and outcome.error is not None:
             show_error(outcome.error, asked.text)
-        else:
+        elif outcome is not None:
             click.echo(str(outcome.value.path))
-    if any(outcome.error for _, outcome in answers):
-        raise click.exceptions.Exit(1)
+    end(answers)
 
 
 def _put(outcome: Outcome, folder: Path, put: dict[str, str]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Environments to build in: each a copy, for one build, of one that is kept for all who need the same wheels."""
+"""Environments to build in: kept for all who need the same wheels, and made anew where a build wrote in one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from felloe.progress import Event
 from felloe.stepping import work
 from felloe.values import Environment, Interpreter, Wheel
 
-__all__ = ["Environments"]
+__all__ = ["Environments", "Stamp"]
+
+Stamp = tuple[int, int, int]
 
 
 class Environments:
@@ -47,27 +49,53 @@ class Environments:
         self._folders = Folders(layout, store, report)
         self._pythons = Memory()
 
-    async def make(self, interpreter: Interpreter, wheels: Sequence[Wheel], into: Path) -> Environment:
-        """An environment of `interpreter` with just these `wheels`, in the empty scratch folder `into`.
+    async def get(self, interpreter: Interpreter, wheels: Sequence[Wheel]) -> Environment:
+        """The environment of `interpreter` with just these `wheels`, which all share who ask for it.
 
-        It may be written in: no file of it is shared with anybody. Of the site-packages of `interpreter` and of the
-        user it knows nothing. Of two wheels that bring the same file, that of the later name counts.
+        It is not to be written in: who runs something there asks `stamp` before and `is_as_made` behind it, and does
+        without what came of it where that is false. Of the site-packages of `interpreter` and of the user it knows
+        nothing. Of two wheels that bring the same file, that of the later name counts.
 
         Raises ArchiveError where a wheel is none, BuildError where two cannot be installed together,
         InterpreterError where no environment can be made of the interpreter, CacheError.
         """
         await work()
-        from anyio.to_thread import run_sync
-
         base = base_of(interpreter)
         self._run.begin()
+        cwd = self._run.folder()
+        try:
+            with writing(self._layout.root):
+                return _environment(await self._kept(interpreter, base, _in_order(wheels), cwd), wheels)
+        finally:
+            self._run.remove(cwd)
+
+    async def make(self, interpreter: Interpreter, wheels: Sequence[Wheel], into: Path) -> Environment:
+        """The same in the empty scratch folder `into`: it may be written in, no file of it is shared with anybody."""
+        from anyio.to_thread import run_sync
+
+        kept = await self.get(interpreter, wheels)
         with writing(self._layout.root):
-            kept = await self._kept(interpreter, base, _in_order(wheels), into)
-            await run_sync(copy_tree, kept, into)
-        return Environment(path=into, python=into / SCRIPTS / "python", wheels=tuple(wheels))
+            await run_sync(copy_tree, kept.path, into)
+        return _environment(into, wheels)
+
+    def stamp(self, environment: Environment) -> Stamp | None:
+        """Which one of those it is that were made in this place, one after the other; None where there is none now."""
+        try:
+            status = environment.path.lstat()
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino, status.st_ctime_ns)
+
+    def is_as_made(self, environment: Environment, stamp: Stamp | None) -> bool:
+        """Whether nobody wrote in one that `get` gave, nor put another in its place since it had this stamp.
+
+        Paths, sizes and times of all its files are as they were.
+        """
+        is_whole = self._folders.find(environment.path) is not None
+        return is_whole and stamp is not None and stamp == self.stamp(environment)
 
     async def _kept(self, interpreter: Interpreter, base: Path, wheels: Sequence[Wheel], cwd: Path) -> Path:
-        """The one that is copied and never run in. Locks are held one at a time."""
+        """Its folder. Locks are held one at a time."""
         from anyio.to_thread import run_sync
 
         path = self._layout.environment(_key(base, wheels))
@@ -79,6 +107,10 @@ class Environments:
         unpacked = [await unpack_wheel(wheel, python, self._layout, self._folders, self._limits) for wheel in wheels]
         items = await run_sync(environment_contents, python, unpacked)
         return await self._folders.made(path, partial(_install, items, python))
+
+
+def _environment(path: Path, wheels: Sequence[Wheel]) -> Environment:
+    return Environment(path=path, python=path / SCRIPTS / "python", wheels=tuple(wheels))
 
 
 async def _install(items: Mapping[str, Item], python: Python, into: Path) -> Path:

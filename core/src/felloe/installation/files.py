@@ -21,7 +21,7 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 def write_items(items: Mapping[str, Item], folders: Iterable[str], into: Path) -> None:
     """Writes all `items`, and `folders` that may be empty, below the empty folder `into`.
 
-    Files of the cache are linked where that is possible: what is written is only to be read. Raises OSError.
+    No file is shared with the cache: what runs there may write to it. Raises OSError.
     """
     for folder in sorted({into.joinpath(path).parent for path in items} | {into / folder for folder in folders}):
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,20 +33,13 @@ def write_items(items: Mapping[str, Item], folders: Iterable[str], into: Path) -
 def _write(item: Item, path: Path) -> None:
     match item:
         case File(source=source):
-            _link(source, path)
+            _copy_file(str(source), str(path), source.stat().st_mode)
         case Script(source=source):
             _write_script(source, path)
         case Text(content=content, executable=executable):
             _write_new(path, content, executable=executable)
         case Link(target=target):
             path.symlink_to(target)
-
-
-def _link(source: Path, path: Path) -> None:
-    try:
-        os.link(source, path, follow_symlinks=False)
-    except OSError:
-        _copy_file(str(source), str(path), source.stat().st_mode)
 
 
 def _write_script(source: Path, path: Path) -> None:

@@ -72,9 +72,10 @@ class Decoder(Protocol):
 
 @frozen(kw_only=True)
 class NetSettings:
-    """Limits of all requests. Times in seconds; `cert` is a PEM file that is trusted instead of the system's store.
+    """Limits of all requests. Times in seconds.
 
-    A body may take `free_seconds` at whatever pace; see `owed_bytes` for the rest of its time.
+    `cert` is a PEM file that is trusted in place of the system's store; `cert_origin` is where it, or the folder, is
+    set. A body may take `free_seconds` at whatever pace; see `owed_bytes` for the rest of its time.
     """
 
     offline: bool = False
@@ -84,6 +85,7 @@ class NetSettings:
     concurrent: int = 50
     cert: Path | None = None
     cert_folder: Path | None = None
+    cert_origin: str = ""
     proxies: Mapping[str, Url] = field(factory=dict)
     no_proxy: tuple[str, ...] = ()
     user_agent: str = "felloe"
@@ -523,6 +525,7 @@ def settings_of(config: Config) -> NetSettings:
         concurrent=config.concurrent_downloads,
         cert=Path(file) if file else None,
         cert_folder=Path(folder) if folder and not file else None,
+        cert_origin=config.cert_origin or ("SSL_CERT_FILE" if file else "SSL_CERT_DIR"),
         proxies=config.proxies,
         no_proxy=config.no_proxy,
         user_agent=f"felloe/{version('felloe-core')}",
@@ -542,7 +545,7 @@ def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError as well
         raise NetworkError(
             f"certificates cannot be read from `{settings.cert or settings.cert_folder}`: {error}",
-            hint="mend --cert or SSL_CERT_FILE",
+            hint=f"correct `{settings.cert_origin or '--cert'}`: it has to name certificates in PEM form",
             code="invalid-certificates",
         ) from error
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from attrs import evolve
+
 from felloe import freshness
 from felloe.errors import NetworkError, OfflineError, SourceError
-from felloe.flights import Flights
+from felloe.flights import Flights, Memory
 from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
 from felloe.net.limits import DEFAULT_LIMITS
@@ -38,6 +42,8 @@ WHOLE: Headers = MappingProxyType({"accept-encoding": "identity"})
 UNCHANGED = frozenset({200, 304})
 # How servers say that they cannot give a part of a file.
 NO_RANGES = frozenset({200, 400, 405, 416, 501})
+TELL_EACH = 2**20  # bytes
+MAX_DIGITS = 19  # of a length
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 
 
@@ -50,14 +56,18 @@ class Downloads:
         report: Callable[[Event], None],
         clock: Callable[[], float],
         max_bytes: int,
+        folder: Callable[[], Path],
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        """`folder` makes one for a body that several may want; it lasts as long as the run does."""
         self._client = client
         self._limits = limits
         self._report = report
         self._clock = clock
         self._max_bytes = max_bytes
+        self._folder = folder
         self._flights = Flights()
+        self._answers = Memory()
         self._without_ranges: set[tuple[str, str, int | None]] = set()
 
     async def fetch(self, url: Url, target: Target, hashes: Mapping[str, str], headers: Headers = NONE) -> Fetched:
@@ -80,7 +90,10 @@ class Downloads:
     async def revalidate(
         self, url: Url, target: Target, entry: Entry, newer_than: float | None, headers: Headers = NONE
     ) -> Fresh | Stale:
-        """No request while the entry is fresh; else one, conditional, whose body goes where `target` says."""
+        """No request while the entry is fresh; else one, conditional, whose body goes where `target` says.
+
+        The answer is that of the run: who asks the same later, or at the same time, gets it, and a body of their own.
+        """
         if url.scheme == "file":
             return await self._revalidate_file(url, target, entry)
         try:
@@ -136,14 +149,23 @@ class Downloads:
     async def _ask_again(
         self, url: Url, target: Target, stored: freshness.Response, headers: Headers, conditions: Headers
     ) -> Fresh | Stale:
-        fetched = await self._get(url, target, {}, headers, conditions)
-        new = freshness.Response.from_json(fetched.validators)
+        answer: Fetched = await self._answers.once(
+            (url, as_key(headers), as_key(conditions)),
+            lambda: self._get(url, lambda: self._folder() / "body", {}, headers, conditions),
+        )
+        new = freshness.Response.from_json(answer.validators)
         if new.status == 304 and stored.url in {None, new.url} and freshness.confirmed(stored, new):
             return Fresh(validators=freshness.updated(stored, new).to_json())
         if new.status == 304:
             return Stale(code="not-confirmed", evidence="the server's 304 names other validators")
         code, evidence = freshness.difference(stored, new)
-        return Stale(code=code, evidence=evidence, fetched=fetched)
+        return Stale(code=code, evidence=evidence, fetched=await self._own(answer, target()))
+
+    async def _own(self, shared: Fetched, path: Path) -> Fetched:
+        from anyio.to_thread import run_sync
+
+        await run_sync(_link, shared.path, path)
+        return evolve(shared, path=path)
 
     async def _get(
         self, url: Url, target: Target, hashes: Mapping[str, str], headers: Headers, conditions: Headers = NONE
@@ -168,9 +190,22 @@ class Downloads:
         path = target()
         with path.open("wb") as file:
             copy = _HashedFile(str(url), file, hashes, self._max_bytes)
-            await response.pour(copy.write)
+            await response.pour(self._told(copy, url, response))
         self._report(_event(url, copy.size))
         return Fetched(path=path, content=copy.content(), validators=validators)
+
+    def _told(self, copy: _HashedFile, url: Url, response: Response) -> Callable[[bytes], None]:
+        """What writes a block, and tells of each MiB."""
+        length = response.headers.get("content-length", "")
+        total = int(length) if length.isascii() and length.isdecimal() and len(length) < MAX_DIGITS else None
+
+        def write(block: bytes) -> None:
+            told = copy.size // TELL_EACH
+            copy.write(block)
+            if copy.size // TELL_EACH > told:
+                self._report(_receiving(url, copy.size, total))
+
+        return write
 
     async def _copy(self, url: Url, target: Target, hashes: Mapping[str, str]) -> Fetched:
         await work()
@@ -299,6 +334,15 @@ def _copy(url: Url, target: Path, hashes: Mapping[str, str], max_bytes: int) -> 
     return Fetched(path=target, content=copy.content(), validators=before)
 
 
+def _link(source: Path, target: Path) -> None:
+    """The file at another place as well: whoever gets it moves it away."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # the file system has no links
+        shutil.copyfile(source, target)
+
+
 async def _local_wheel_metadata(url: Url, filename: str, limits: Limits) -> RawMetadata:
     await work()
     from anyio.to_thread import run_sync
@@ -309,6 +353,12 @@ async def _local_wheel_metadata(url: Url, filename: str, limits: Limits) -> RawM
     validators = files.stat_of(path)
     raw = await run_sync(read_wheel_metadata, path, filename, limits)
     return RawMetadata(bytes=raw, rung="range", validators=validators)
+
+
+def _receiving(url: Url, size: int, total: int | None) -> Event:
+    of = f" of {total}" if total is not None else ""
+    data = {"url": str(url), "bytes": size, "total": total}
+    return Event(code="receiving", message=f"{url}: {size}{of} bytes so far", data=data)
 
 
 def _event(url: Url, size: int) -> Event:

@@ -29,7 +29,7 @@ class Acme:
         is_bare, patterns = request.url is None and request.path is None, self.projects or ["*"]
         is_ours = is_bare and any(fnmatchcase(request.name or "", pattern) for pattern in patterns)
         level = plugin.Level.NAMESPACE if self.projects else plugin.Level.FALLBACK
-        return plugin.Claim(level, f"its projects are {', '.join(patterns)}") if is_ours else None
+        return plugin.Claim(level=level, reason=f"its projects are {', '.join(patterns)}") if is_ours else None
 
     @plugin.hookimpl
     def address(self) -> str:

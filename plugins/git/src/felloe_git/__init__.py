@@ -19,7 +19,6 @@ from felloe.plugin import (
     Stale,
     Url,
     hookimpl,
-    key_part,
     refuse_unknown,
 )
 from felloe_git.remote import CONTENT, SCHEMES, Place, Remote, commit_of
@@ -44,7 +43,7 @@ class GitRepository:
     def claims(self, request: Request) -> Claim | None:
         if request.url is None or request.url.scheme not in SCHEMES:
             return None
-        return Claim(Level.SCHEME, f"it answers for {request.url.scheme} URLs")
+        return Claim(level=Level.SCHEME, reason=f"it answers for {request.url.scheme} URLs")
 
     @hookimpl
     def address(self) -> str:
@@ -72,16 +71,14 @@ class GitRepository:
                 name=request.name,
                 content=CONTENT + place.commit,
                 subdirectory=request.subdirectory,
-                locator={"url": url, **place.known},
+                locator={"url": url, "filename": remote.name, **place.known},
             )
         ]
 
     @hookimpl
     def cache_key(self, dist: Dist) -> CacheKey:
-        remote = Remote.of(dist.locator["url"])
-        project = [f"subdirectory={dist.subdirectory}"] if dist.subdirectory else []
-        way = ["editable"] if dist.editable else []
-        return CacheKey(parts=(remote.key, commit_of(dist), *way, *map(key_part, [*project, dist.filename])))
+        """What each project of a repository tells of itself is kept apart."""
+        return CacheKey(parts=(Remote.of(dist.locator["url"]).key_of(dist.subdirectory), commit_of(dist)))
 
     @hookimpl
     async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:

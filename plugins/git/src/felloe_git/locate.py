@@ -89,9 +89,14 @@ async def _remembered(git: Git) -> Place:
         if not may_be_commit(ref):
             raise cut_off(remote, f"`{ref}`")
         return Place(commit=await _commit_by_short(git))
-    message = f"`{ref}` of `{remote}` was commit {commit} when it was last seen; the network is off"
-    git.ctx.report(Event(code="git-offline", message=message, data={"ref": ref, "commit": commit}))
+    await git.ctx.once(f"offline {remote.key} {ref}", lambda: _tell_of_age(git, ref, commit))
     return Place(commit=commit)
+
+
+async def _tell_of_age(git: Git, ref: str, commit: str) -> None:
+    """A branch may have moved: whoever builds of it has to know."""
+    message = f"`{ref}` of `{git.remote}` was commit {commit} when it was last seen; the network is off"
+    git.ctx.report(Event(code="warning", message=message, data={"ref": ref, "commit": commit}))
 
 
 def _remember(git: Git, commit: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,6 +71,12 @@ class Remote:
     def commit(self) -> str | None:
         """Where `ref` is a full commit, which nobody has to be asked for."""
         return self.ref.lower() if self.ref is not None and is_commit(self.ref) else None
+
+    def key_of(self, subdirectory: str | None) -> str:
+        """As `key`, of the project in that folder of the repository."""
+        if subdirectory is None:
+            return self.key
+        return hashlib.sha256(f"{self.key}\0{subdirectory}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def is_local(self) -> bool:

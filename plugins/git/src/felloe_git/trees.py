@@ -8,13 +8,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from felloe.plugin import Context, Dist, Fetched, asks_scm, scm_state
+from felloe.plugin import Context, Dist, Fetched, asks_scm, load_pyproject, scm_state
 from felloe_git.checkout import check_out, check_out_submodules, complete_submodule, repository_of, with_history
 from felloe_git.database import Database, using
 from felloe_git.program import Git, git_for
 from felloe_git.remote import Remote, commit_of
 
 __all__ = ["current_state", "fetched"]
+
+PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 Validators = dict[str, Any]  # `tags`: a digest of all tags, where the project may ask for them; else nothing
 
@@ -55,7 +57,7 @@ async def _checked_out(database: Database, dist: Dist, folder: Path) -> Validato
     await database.obtain(commit_of(dist), dist.locator.get("ref"))
     await repository_of(database, commit_of(dist), folder)
     await check_out(database.git, commit_of(dist), folder)
-    if not asks_scm(folder / (dist.subdirectory or "")):
+    if not _may_ask(folder / (dist.subdirectory or "")):
         return {}
     return await _add_history(database, dist, dist.locator.get("tags"), folder)
 
@@ -65,10 +67,27 @@ async def _project_that_asks(git: Git, folder: Path, dist: Dist, *, has_history:
     if has_history:
         return folder
     project = folder / (dist.subdirectory or "")
-    if not _is_inside(project, folder) or not asks_scm(project):
+    if not _is_inside(project, folder) or not _may_ask(project):
         return None
     await complete_submodule(git, project)
     return project
+
+
+def _may_ask(project: Path) -> bool:
+    """Whether the project in that folder may take its version from version control.
+
+    Only a version that it states rules that out: what a setup.py imports may run git, whatever its own text says.
+    """
+    is_project = any((project / name).is_file() for name in PROJECT_FILES)
+    return asks_scm(project) or (is_project and not _states_version(project / "pyproject.toml"))
+
+
+def _states_version(pyproject: Path) -> bool:
+    try:
+        stated = load_pyproject(pyproject.read_bytes()).get("project") if pyproject.is_file() else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(stated, dict) and isinstance(stated.get("version"), str)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from os import fsencode, stat_result
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import quote_from_bytes
-
-from attrs import evolve
 
 from felloe.plugin import (
     CacheKey,
@@ -20,29 +18,25 @@ from felloe.plugin import (
     Entry,
     Fetched,
     Fresh,
-    Json,
     Level,
     Request,
     RequirementError,
     SourceError,
     Stale,
-    asks_scm,
     hookimpl,
-    is_stepping,
     key_part,
     refuse_unknown,
+    sdist_identity,
     wheel_identity,
 )
-from felloe_path.content import Remembered, changed_files, content_of
-from felloe_path.declared import Declared, changes, declared_by, state_of_declared
-from felloe_path.reading import Check, located, shown, special, telling, vanished
+from felloe_path.content import remembering
+from felloe_path.exclusion import PROJECT_FILES
+from felloe_path.project import content_id, difference, project_at, state_of
+from felloe_path.reading import aside, located, shown, special, telling, vanished
+from felloe_path.surroundings import changed_parts, evidence
 from felloe_path.tree import Item, stamp_of
 
 __all__ = ["LocalPath"]
-
-T = TypeVar("T")
-
-PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class LocalPath:
@@ -63,7 +57,7 @@ class LocalPath:
     def claims(self, request: Request) -> Claim | None:
         if request.path is None:
             return None
-        return Claim(Level.SCHEME, "it answers for paths on this machine")
+        return Claim(level=Level.SCHEME, reason="it answers for paths on this machine")
 
     @hookimpl
     def address(self) -> str:
@@ -93,30 +87,33 @@ class LocalPath:
 
     @hookimpl
     async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:
-        """`find` has looked: what it found decides. Which files it was is told where the entry remembers them."""
+        """`find` has looked: what it found decides. What it was is told as far as the entry remembers it.
+
+        What version control says is compared with what was said before, whether or not the core counted it.
+        """
         if dist.content != entry.content:
-            files = entry.validators.get("files") if dist.kind == "tree" else None
-            named = await _changed(files, dist, ctx) if isinstance(files, dict) else None
-            old, new = named or (entry.content, dist.content)
-            return Stale(code="content-changed", evidence=f"{old} -> {new}")
-        if dist.scm != entry.scm:
-            code, evidence = changes(entry.scm, dist.scm)
-            return Stale(code=code, evidence=evidence)
+            told = await _difference(dist, entry, ctx) if dist.kind == "tree" and entry.validators else None
+            code, what = told or ("content-changed", f"{entry.content} -> {dist.content}")
+            return Stale(code=code, evidence=what)
+        if dist.scm != (known := entry.validators.get("scm")):
+            return Stale(code="scm-changed", evidence=evidence(*changed_parts(known, dist.scm)))
         return Fresh(validators=entry.validators)
 
     @hookimpl
     async def fetch(self, dist: Dist, ctx: Context) -> Fetched:
-        """A copy, which may have changed since `find`: what it says of itself is true of the copy."""
+        """A copy of one state of it. Raises SourceChangedError for a folder that does not keep still so long."""
+        path = Path(dist.locator["path"])
+        if dist.kind == "tree":
+            from felloe_path.fetching import fetch_tree
+
+            return await fetch_tree(path, _inside(path, dist.subdirectory), dist, ctx)
         from tempfile import mkdtemp
 
-        path, into = Path(dist.locator["path"]), Path(mkdtemp(dir=ctx.scratch))
-        if dist.kind == "tree":
-            return await _fetched_tree(path, into, dist, ctx)
         from felloe_path.copying import copy_file
 
-        target = into / key_part(dist.filename)
+        target = Path(mkdtemp(dir=ctx.scratch)) / key_part(dist.filename)
         try:
-            await _aside(lambda check: copy_file(str(path), target, check))
+            await aside(lambda check: copy_file(str(path), target, check))
         except FileNotFoundError as error:
             raise vanished(path) from error
         return Fetched(path=target)
@@ -128,10 +125,10 @@ class LocalPath:
             )
         filename = _printable(cast(Path, request.path).name)
         is_wheel = filename.endswith(".whl")
-        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
+        name, version = (wheel_identity if is_wheel else sdist_identity)(request, filename)
         item = Item("", "file", str(path), stamp=stamp_of(status))
         try:
-            digest = await _remembering(path, ctx, lambda remembered, check: remembered.sha256(item, check))
+            digest = await remembering(path, ctx, lambda remembered, check: remembered.sha256(item, check))
         except FileNotFoundError as error:
             raise vanished(path) from error
         return Dist(
@@ -148,48 +145,34 @@ class LocalPath:
         )
 
     async def _tree(self, request: Request, path: Path, ctx: Context) -> Dist:
-        project = _project(request, path)
-        declared = declared_by(project)
-        scm = await _scm_of(project, declared, ctx)
-        root = str(path)
-
-        def look(remembered: Remembered, check: Check) -> tuple[str, str]:
-            content = content_of(root, remembered, check, editable=request.editable).hexdigest()
-            return content, state_of_declared(declared, project, path, remembered, check)
-
-        content, state = await _remembering(path, ctx, look)
-        found = Dist(
+        project = await project_at(path, _folder(path, request.subdirectory), ctx)
+        state = await state_of(project, ctx)
+        return Dist(
             source=self.name,
             kind="tree",
             filename=_printable(path.name) or "folder",
             name=request.name,
+            content=content_id(project, state, editable=request.editable),
             subdirectory=request.subdirectory,
-            scm=_joined(scm, state),
+            scm=state.scm,
             editable=request.editable,
-            locator={"path": root},
+            locator={"path": str(path)},
         )
-        return evolve(found, content=_content_id(found, content))
 
 
-async def _changed(files: Mapping[str, Json], dist: Dist, ctx: Context) -> tuple[str, str] | None:
-    root = dist.locator["path"]
-
-    def look(remembered: Remembered, check: Check) -> tuple[str, str] | None:
-        return changed_files(files, content_of(root, remembered, check, editable=dist.editable).files)
-
-    return await _remembering(Path(root), ctx, look)
+async def _difference(dist: Dist, entry: Entry, ctx: Context) -> tuple[str, str] | None:
+    path = Path(dist.locator["path"])
+    return difference(
+        entry.validators, await state_of(await project_at(path, _inside(path, dist.subdirectory), ctx), ctx)
+    )
 
 
-def _project(request: Request, path: Path) -> Path:
+def _folder(path: Path, subdirectory: str | None) -> Path:
     """The real path of the project in the folder `path`. Raises RequirementError, SourceError where there is none."""
-    given = path / (request.subdirectory or "")
-    with telling(str(given)):
-        project = given.resolve()
+    project = _inside(path, subdirectory)
+    given = str(path / (subdirectory or ""))
+    with telling(given):
         is_project = any((project / name).is_file() for name in PROJECT_FILES)
-    if not project.is_relative_to(path):
-        raise RequirementError(
-            f"`{shown(given)}` leads out of `{shown(path)}`", hint="give the folder itself", code="no-project"
-        )
     if not is_project:
         raise SourceError(
             f"`{shown(given)}` is no project: it has no {', '.join(PROJECT_FILES[:-1])} or {PROJECT_FILES[-1]}",
@@ -199,84 +182,16 @@ def _project(request: Request, path: Path) -> Path:
     return project
 
 
-async def _fetched_tree(path: Path, into: Path, dist: Dist, ctx: Context) -> Fetched:
-    from felloe_path.copying import copy_tree
-    from felloe_path.repository import hide_absent, lay_repository, repository_of, state_of, top_in
-
-    project = _real(path, dist)
-    declared = declared_by(project)
-    state = await _aside(lambda check: state_of_declared(declared, project, path, Remembered(None), check))
-    repository = await repository_of(project, ctx) if _uses_scm(project, declared) else None
-    copy = into / _place(path, repository.top if repository else path)
-    copied = await _aside(lambda check: copy_tree(str(path), copy, check, editable=dist.editable))
-    scm = None
-    if repository:
-        top = top_in(copy, path, repository)
-        await _aside(lambda check: lay_repository(repository, top, check))
-        await hide_absent(path, repository, top, copied.listing, ctx)
-        scm = await state_of(top, ctx)
-    return Fetched(
-        path=copy,
-        content=_content_id(dist, copied.content.hexdigest()),
-        validators={"files": dict(copied.content.files)} if copied.content.files else {},
-        scm=_joined(scm, state),
-        editable_root=path if dist.editable else None,
-    )
-
-
-def _real(path: Path, dist: Dist) -> Path:
-    """Of the project in the folder `path`, where no link is on the way."""
-    return (path / (dist.subdirectory or "")).resolve()
-
-
-def _place(path: Path, top: Path) -> Path:
-    """Where the copy of `path` has to lie for the folders above it, up to `top`, to be there as well."""
-    outer = top if path.is_relative_to(top) else path
-    return Path(outer.name or "folder") / path.relative_to(outer)
-
-
-def _uses_scm(project: Path, declared: Declared) -> bool:
-    return declared.git or asks_scm(project)
-
-
-async def _scm_of(project: Path, declared: Declared, ctx: Context) -> str | None:
-    if not _uses_scm(project, declared):
-        return None
-    from felloe_path.repository import state_of
-
-    return await state_of(project, ctx)
-
-
-def _joined(scm: str | None, declared: str) -> str | None:
-    """What decides besides the content: the state of version control, and what is declared."""
-    return " ".join(filter(None, [scm, declared])) or None
-
-
-async def _remembering(path: Path, ctx: Context, look: Callable[[Remembered, Check], T]) -> T:
-    """What `look` gives, with the memory of what was read below `path` before."""
-    memo = ctx.memo(_digest(str(path)))
-    remembered = Remembered(memo.get())
-    found = await _aside(lambda check: look(remembered, check))
-    if (news := remembered.news()) is not None:
-        memo.set(news)
-    return found
-
-
-async def _aside(work: Callable[[Check], T]) -> T:
-    """Off the event loop, until nobody waits any more. While stepping there is none: what reads a file stops that."""
-    if is_stepping():
-        return work(lambda: None)
-    from anyio.from_thread import check_cancelled
-    from anyio.to_thread import run_sync
-
-    return await run_sync(work, check_cancelled)
-
-
-def _content_id(dist: Dist, content: str) -> str:
-    """An editable wheel leads to one folder, so an equal one has another content."""
-    if dist.editable:
-        content = sha256(fsencode(f"{dist.locator['path']}\0{content}")).hexdigest()
-    return f"tree:{content}"
+def _inside(path: Path, subdirectory: str | None) -> Path:
+    """The real path of what is in the folder `path`. Raises RequirementError where links lead elsewhere."""
+    given = path / (subdirectory or "")
+    with telling(str(given)):
+        folder = given.resolve()
+    if not folder.is_relative_to(path):
+        raise RequirementError(
+            f"`{shown(given)}` leads out of `{shown(path)}`", hint="give the folder itself", code="no-project"
+        )
+    return folder
 
 
 def _digest(path: str) -> str:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
 
-from felloe.plugin import Json, must_not_step
-from felloe_path.reading import GONE, Check, opened, sha256_of, shown
-from felloe_path.tree import Item, listing_of, stamp_of
+from attrs import frozen
 
-__all__ = ["Content", "Remembered", "changed_files", "content_of"]
+from felloe.plugin import Context, Json, must_not_step
+from felloe_path.reading import GONE, Check, aside, opened, sha256_of, shown
+from felloe_path.tree import Item, Listing, stamp_of
+
+__all__ = ["Content", "Remembered", "Seen", "changed_files", "content_of", "is_settled", "now", "remembering"]
+
+T = TypeVar("T")
 
 RACY = 2 * 10**9  # nanoseconds: no file system that is in use has coarser times
 MOST_NAMED = 1000  # files of a tree that an entry remembers one by one
@@ -45,6 +51,14 @@ class Content:
         return self._hasher.hexdigest()
 
 
+@frozen
+class Seen:
+    """What a tree holds, or a copy of it, and what there was to look at."""
+
+    content: Content
+    listing: Listing
+
+
 class Remembered:
     """The sha256 of files by what `stat` says of them: a file is read again where any of that differs.
 
@@ -63,10 +77,10 @@ class Remembered:
         stamp, _, digest = known.rpartition(" ") if isinstance(known, str) else ("", "", "")
         if stamp != item.stamp:
             must_not_step()
-            began = time.time_ns()
+            began = now()
             with opened(item.source) as (descriptor, status):
                 digest = sha256_of(descriptor, check)
-            if not _is_settled(status, began):
+            if not is_settled(status, began):
                 return digest
             stamp = stamp_of(status)
         if len(self._now) < MOST_REMEMBERED:
@@ -78,7 +92,17 @@ class Remembered:
         return None if self._now == self._before else self._now
 
 
-def changed_files(old: Mapping[str, Json], new: Mapping[str, str]) -> tuple[str, str] | None:
+async def remembering(path: Path, ctx: Context, look: Callable[[Remembered, Check], T]) -> T:
+    """What `look` gives off the event loop, with the memory of what was read at or below `path` before."""
+    memo = ctx.memo(sha256(os.fsencode(path)).hexdigest()[:16])
+    remembered = Remembered(memo.get())
+    found = await aside(lambda check: look(remembered, check))
+    if (news := remembered.news()) is not None:
+        memo.set(news)
+    return found
+
+
+def changed_files(old: Mapping[str, Json], new: Mapping[str, str]) -> tuple[list[str], list[str]] | None:
     """What two trees have of the files that are not the same, as `path=digest`; None where they cannot be compared."""
     if not old or not new:
         return None
@@ -87,13 +111,13 @@ def changed_files(old: Mapping[str, Json], new: Mapping[str, str]) -> tuple[str,
     more = [f"and {len(names) - MOST_SHOWN} more"] if len(names) > MOST_SHOWN else []
     before = [f"{name}={old[name]}" for name in shown_names if name in old]
     after = [f"{name}={new[name]}" for name in shown_names if name in new]
-    return " ".join([*before, *more]) or "none", " ".join([*after, *more]) or "none"
+    return [*before, *more], [*after, *more]
 
 
-def content_of(root: str, remembered: Remembered, check: Check, *, editable: bool = False) -> Content:
-    """Of the tree below the real folder `root`, as `listing_of` gives it. Raises SourceError."""
+def content_of(listing: Listing, remembered: Remembered, check: Check) -> Content:
+    """Of a tree as `listing_of` gave it. Raises SourceError."""
     content = Content()
-    for item in listing_of(root, check, editable=editable).items:
+    for item in listing.items:
         check()
         try:
             held = remembered.sha256(item, check) if item.kind == "file" else item.text
@@ -103,5 +127,11 @@ def content_of(root: str, remembered: Remembered, check: Check, *, editable: boo
     return content
 
 
-def _is_settled(status: os.stat_result, began: int) -> bool:
+def now() -> int:
+    """In nanoseconds, as the times of files are."""
+    return time.time_ns()
+
+
+def is_settled(status: os.stat_result, began: int) -> bool:
+    """Whether the times of a file that was looked at from `began` on will tell when it changes."""
     return status.st_ctime_ns < began - RACY and abs(status.st_mtime_ns - began) > RACY

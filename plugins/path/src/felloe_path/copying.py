@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from attrs import frozen
-
 from felloe.plugin import CacheError
-from felloe_path.content import Content
+from felloe_path.content import Content, Seen
+from felloe_path.exclusion import NOTHING, Exclusion
 from felloe_path.reading import GONE, Check, is_program, opened, sha256_of, shown
-from felloe_path.tree import Item, Listing, listing_of
+from felloe_path.tree import Item, listing_of
 
-__all__ = ["Copied", "copy_file", "copy_tree"]
+__all__ = ["copy_file", "copy_tree", "remove_tree"]
 
 BLOCK = 1024 * 1024
 MOST_AT_ONCE = 64 * BLOCK
@@ -23,21 +23,14 @@ NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | g
 EARLIEST, LATEST = 315_619_200 * 10**9, 4_354_646_400 * 10**9  # 1980-01-02, 2107-12-30
 
 
-@frozen
-class Copied:
-    """The content of the copy, as `content_of` gives it for what was copied, and what there was to copy."""
-
-    content: Content
-    listing: Listing
-
-
-def copy_tree(root: str, into: Path, check: Check, *, editable: bool = False) -> Copied:
+def copy_tree(root: str, into: Path, check: Check, exclusion: Exclusion = NOTHING) -> Seen:
     """Copies the tree below the real folder `root`, as `listing_of` gives it, into the folder `into`, which is made.
 
     Files have the mode 0o755 or 0o644, less the umask, and the time of modification that they had, within what a zip
-    file can hold. Raises SourceError as `listing_of`, and CacheError where the copy cannot be written.
+    file can hold. What is given back is the content of the copy. Raises SourceError as `listing_of`, and CacheError
+    where the copy cannot be written.
     """
-    listing, content = listing_of(root, check, editable=editable), Content()
+    listing, content = listing_of(root, check, exclusion), Content()
     with _writing(root):
         into.mkdir(parents=True)
         for item in listing.items:
@@ -45,13 +38,18 @@ def copy_tree(root: str, into: Path, check: Check, *, editable: bool = False) ->
             with suppress(*GONE):
                 held, executable = _make(item, into / item.path, check)
                 content.add(item, held, executable=executable)
-    return Copied(content, listing)
+    return Seen(content, listing)
 
 
 def copy_file(source: str, target: Path, check: Check) -> None:
     """Copies the regular file at the real path `source`. Raises as `copy_tree`, and FileNotFoundError."""
     with _writing(source):
         _copy(source, target, check)
+
+
+def remove_tree(folder: Path) -> None:
+    """Takes away a folder in scratch with all that is in it; what cannot be taken away goes when scratch does."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(item: Item, target: Path, check: Check) -> tuple[str, bool]:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
-from felloe.plugin import SourceError
+from felloe.plugin import SourceError, is_stepping
 
-__all__ = ["Check", "is_program", "located", "opened", "sha256_of", "shown", "special", "telling", "vanished"]
+__all__ = ["Check", "aside", "is_program", "located", "opened", "sha256_of", "shown", "special", "telling", "vanished"]
 
+T = TypeVar("T")
 Check = Callable[[], None]  # called between files: raises where the answer is no longer wanted
 
 BLOCK = 1024 * 1024
@@ -21,6 +23,16 @@ GONE = (FileNotFoundError, NotADirectoryError)
 # A path that is swapped for a FIFO or a link after it was looked at is neither waited for nor followed.
 READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+async def aside(work: Callable[[Check], T]) -> T:
+    """Off the event loop, until nobody waits any more. While stepping there is none: what reads a file stops that."""
+    if is_stepping():
+        return work(lambda: None)
+    from anyio.from_thread import check_cancelled
+    from anyio.to_thread import run_sync
+
+    return await run_sync(work, check_cancelled)
 
 
 def located(path: Path) -> tuple[Path, os.stat_result]:

@@ -6,7 +6,8 @@ The user's repository is only read: with commands of git that write nothing, and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -14,14 +15,17 @@ from pathlib import Path
 from attrs import frozen
 
 from felloe.plugin import CacheError, Context, SourceError, check_repository, git_environ, scm_state
+from felloe_path.content import is_settled, now
 from felloe_path.copying import copy_file
 from felloe_path.reading import GONE, Check
-from felloe_path.tree import Listing
+from felloe_path.tree import Listing, stamp_of
 
-__all__ = ["Repository", "hide_absent", "lay_repository", "repository_of", "state_of", "top_in"]
+__all__ = ["Repository", "description_of", "hide_absent", "lay_repository", "repository_of", "top_in", "tracked_in"]
 
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # programs of the user's
-MOST_ARGUMENTS = 100_000  # bytes of paths on one command line
+# Thousands of paths, by the shell that git brings: standard input is all that `update-index` reads them from at once.
+HIDDEN = ".git/hidden"
+HIDE = f"!git update-index --skip-worktree -z --stdin <{HIDDEN}"
 # How git compares a file with its index. Nothing else of the configuration is taken over: there are passwords in it.
 COMPARING = (
     r"^(core\.(autocrlf|eol|filemode|symlinks|ignorecase|precomposeunicode|attributesfile)"
@@ -38,6 +42,9 @@ CONFIG = """\
 [maintenance]
 	auto = false
 """
+REFERENCE = "%(objectname) %(refname)%(if)%(symref)%(then) %(symref)%(end)"
+SYMBOLIC = re.compile(rb"^[0-9a-f]+ (\S+) (\S+)\n", re.MULTILINE)
+PACKED = b"# pack-refs with: sorted \n"  # as `for-each-ref` gives them
 SHA256_FORMAT = "[extensions]\n\tobjectFormat = sha256\n"
 
 
@@ -45,7 +52,8 @@ SHA256_FORMAT = "[extensions]\n\tobjectFormat = sha256\n"
 class Repository:
     """A repository with a work tree at the real path `top`, and a commit. Of a linked work tree, its own index.
 
-    `branch` is a whole name of a reference, `HEAD` where it is detached. `tags` and `config` are as git prints them.
+    `branch` is a whole name of a reference, `HEAD` where it is detached. `refs` and `config` are as git prints them:
+    lines of an object and a name, and the name that this one stands for, if it does; thousands, perhaps.
     """
 
     top: Path
@@ -56,11 +64,11 @@ class Repository:
     object_format: str
     commit: str
     branch: str
-    tags: bytes
+    refs: bytes
     config: bytes
 
 
-async def state_of(folder: Path, ctx: Context) -> str | None:
+async def description_of(folder: Path, ctx: Context) -> str | None:
     """`scm_state`, and a digest of what is staged and not committed, as that decides too what git says is tracked.
 
     None also where `folder` is not in the work tree of its repository. Raises SourceError (see `check_repository`).
@@ -75,11 +83,33 @@ async def state_of(folder: Path, ctx: Context) -> str | None:
     return f"{state} staged:{sha256(staged).hexdigest()[:16]}" if staged else state
 
 
+async def tracked_in(folder: Path, names: frozenset[str], ctx: Context) -> frozenset[str]:
+    """Those of `names`, folders in `folder`, in which git tracks a file. Asked again where its index has changed."""
+    index = _index_of(folder)
+    if index is None:
+        return frozenset()
+    key = f"{stamp_of(index)} {' '.join(sorted(names))}"
+    memo = ctx.memo("tracked", sha256(os.fsencode(folder)).hexdigest()[:16])
+    known = memo.get()
+    if isinstance(known, dict) and known.get("index") == key:
+        return names.intersection(known.get("folders", ()))
+    check_repository(folder)
+    began = now()
+    listed = os.fsdecode(await _git(folder, ctx, "ls-files", "-z", "--", *sorted(names)) or b"")
+    tracked = names & {path.partition("/")[0] for path in listed.split("\0")}
+    if is_settled(index, began):
+        memo.set({"index": key, "folders": sorted(tracked)})
+    return tracked
+
+
 async def repository_of(folder: Path, ctx: Context) -> Repository | None:
     """That in whose work tree the real path `folder` lies; None where there is none with a commit, or no git.
 
-    Raises SourceError (see `check_repository`).
+    A backend may ask for it whatever the project's files say, so it is not for them to say whether there is one. Raises
+    SourceError (see `check_repository`).
     """
+    if not _may_be_in_one(folder):
+        return None
     check_repository(folder)
     said = await _git(
         *(folder, ctx, "rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index"),
@@ -89,7 +119,9 @@ async def repository_of(folder: Path, ctx: Context) -> Repository | None:
     lines = os.fsdecode(said or b"").splitlines()
     if len(lines) not in {7, 8} or not folder.is_relative_to(lines[0]):
         return None
-    names = "--format=%(objectname) %(refname)"
+    refs = await _git(folder, ctx, "for-each-ref", f"--format={REFERENCE}")
+    if refs is None:
+        return None
     return Repository(
         top=Path(lines[0]),
         objects=folder / lines[1],
@@ -99,13 +131,13 @@ async def repository_of(folder: Path, ctx: Context) -> Repository | None:
         object_format=lines[4],
         commit=lines[5],
         branch=lines[6],
-        tags=await _git(folder, ctx, "for-each-ref", "--merged=HEAD", names, "refs/tags/") or b"",
+        refs=refs,
         config=await _git(folder, ctx, "config", "-z", "--get-regexp", COMPARING) or b"",
     )
 
 
 def lay_repository(repository: Repository, top: Path, check: Check) -> None:
-    """Makes `.git` in the folder `top`: the same commit, tags and index, with the objects where they are.
+    """Makes `.git` in the folder `top`: the same commit, references and index, with the objects where they are.
 
     Laid by hand (gitrepository-layout(5)), so that neither hooks nor templates take part. Raises CacheError.
     """
@@ -115,9 +147,12 @@ def lay_repository(repository: Repository, top: Path, check: Check) -> None:
             (folder / name).mkdir(parents=True)
         is_detached = repository.branch == "HEAD"
         head = repository.commit if is_detached else f"ref: {repository.branch}"
-        refs = b"" if is_detached else os.fsencode(f"{repository.commit} {repository.branch}\n")
         (folder / "HEAD").write_bytes(os.fsencode(f"{head}\n"))
-        (folder / "packed-refs").write_bytes(refs + repository.tags)
+        (folder / "packed-refs").write_bytes(PACKED + SYMBOLIC.sub(b"", repository.refs))
+        for name, stands_for in SYMBOLIC.findall(repository.refs):
+            symbolic = folder / os.fsdecode(name)
+            symbolic.parent.mkdir(parents=True, exist_ok=True)
+            symbolic.write_bytes(b"ref: %b\n" % stands_for)
         (folder / "config").write_bytes(_config(repository))
         (folder / "objects/info/alternates").write_bytes(os.fsencode(os.path.realpath(repository.objects)) + b"\n")
         _copy_there(repository.index, folder / "index", check)
@@ -138,14 +173,16 @@ async def hide_absent(root: Path, repository: Repository, top: Path, listing: Li
 
     `root` is the tree's own folder, `listing` what was copied of it.
     """
-    absent = listing.left_out | listing.replaced
+    absent = frozenset(path for path in listing.left_out | listing.replaced if path.rpartition("/")[2] != ".git")
     if root == repository.top and not absent:
         return
     locate = _locator(root, repository.top)
     paths = [(path, locate(path)) for path in await _tracked(top, ctx)]
     hidden = [path for path, there in paths if there is None or _is_below(there, absent)]
-    for batch in _batches(hidden):
-        await _git(top, ctx, "update-index", "--skip-worktree", "--", *batch)
+    if hidden:
+        (top / HIDDEN).write_bytes(b"".join(os.fsencode(path) + b"\0" for path in hidden))
+        await _git(top, ctx, "-c", f"alias.hide={HIDE}", "hide")
+        (top / HIDDEN).unlink()
 
 
 def _locator(root: Path, top: Path) -> Callable[[str], str | None]:
@@ -173,18 +210,24 @@ def _is_below(path: str, folders: frozenset[str]) -> bool:
     return False
 
 
-def _batches(paths: Sequence[str]) -> Iterator[list[str]]:
-    """Few enough for one command line each."""
-    batch: list[str] = []
-    size = 0
-    for path in paths:
-        size += len(os.fsencode(path)) + 1
-        if size > MOST_ARGUMENTS:
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-    if batch:
-        yield batch
+def _may_be_in_one(folder: Path) -> bool:
+    """Whether it is worth asking git."""
+    return any(os.path.lexists(place / ".git") for place in (folder, *folder.parents))
+
+
+def _index_of(folder: Path) -> os.stat_result | None:
+    """The status of the index of the work tree that `folder` is in, found as git finds it; None where there is none."""
+    for place in (folder, *folder.parents):
+        pointer = place / ".git"
+        try:
+            if pointer.is_file():
+                _, _, there = pointer.read_text(errors="surrogateescape").partition("gitdir:")
+                pointer = place / there.strip()
+            return (pointer / "index").stat()
+        except OSError:
+            if os.path.lexists(place / ".git"):
+                return None
+    return None
 
 
 def _config(repository: Repository) -> bytes:

@@ -1,27 +1,24 @@
-"""What belongs to a project's folder: the one list of what does not, and where links lead."""
+"""What belongs to a project's folder, and where links in it lead."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Literal
 
 from attrs import frozen
 
 from felloe.plugin import SourceError
+from felloe_path.exclusion import NOTHING, Exclusion
 from felloe_path.reading import GONE, Check, is_program, opened, shown, special, telling, vanished
 
-__all__ = ["LEFT_OUT", "Item", "Listing", "listing_of", "stamp_of"]
+__all__ = ["Item", "Listing", "listing_of", "stamp_of"]
 
-# What no build needs and what changes by itself. A folder called `build` may be a package, so it stays.
-LEFT_OUT = frozenset({".git", ".hg", ".svn", "__pycache__"})
-WRITTEN_IN_PLACE = ".egg-info"  # the end of what setuptools calls the folders that its editable builds leave there
-PRODUCTS = "dist"  # where all tools put what they build; the next build would be of something else for that
-PRODUCT_SUFFIXES = (".whl", ".tar.gz")
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 CACHE_TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/
 CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+SOURCE, BYTECODE = ".py", ".pyc"
 
 MOST_ITEMS = 1_000_000
 MOST_LINKS = 40  # that a kernel follows on one path
@@ -68,15 +65,13 @@ class _Folder:
     via: tuple[str, ...] = ()
 
 
-def listing_of(root: str, check: Check, *, editable: bool = False) -> Listing:
-    """The tree below the real folder `root`. Opens nothing but tags of caches.
-
-    Where it is `editable`, what editable builds write there does not belong to it: each would ask for the next.
+def listing_of(root: str, check: Check, exclusion: Exclusion = NOTHING) -> Listing:
+    """The tree below the real folder `root`, without what `exclusion` covers. Opens nothing but tags of caches.
 
     Raises SourceError where there is a FIFO, a socket or a device, where links lead in a circle, or where a folder
     cannot be read. What vanishes meanwhile is not there.
     """
-    walk = _Walk(editable=editable)
+    walk = _Walk(exclusion)
     pending = [_Folder("", root, root)]
     while pending:
         check()
@@ -96,8 +91,8 @@ def stamp_of(status: os.stat_result) -> str:
 class _Walk:
     """Goes through folders one by one, without recursion: a path may be thousands of folders deep."""
 
-    def __init__(self, *, editable: bool) -> None:
-        self._editable = editable
+    def __init__(self, exclusion: Exclusion) -> None:
+        self._exclusion = exclusion
         self.items: list[Item] = []
         self.left_out: list[str] = []
         self.replaced: list[str] = []
@@ -111,14 +106,14 @@ class _Walk:
                 raise vanished(folder.source) from error
             return
         if folder.path:
-            written = self._editable and folder.path.endswith(WRITTEN_IN_PLACE)
-            if written or _is_left_out(entries) or (folder.path == PRODUCTS and _are_products(entries)):
+            if _is_left_out(entries):
                 self.left_out.append(folder.path)
                 return
             self.items.append(Item(folder.path, "folder", folder.source))
+        names = {entry.name for entry in entries}
         for entry in entries:
             path = f"{folder.path}/{entry.name}" if folder.path else entry.name
-            if entry.name in LEFT_OUT:
+            if self._exclusion.covers(path, entry.name) or _is_bytecode(entry.name, names):
                 self.left_out.append(path)
             elif (next_folder := self._take(folder, path, entry)) is not None:
                 yield next_folder
@@ -179,9 +174,9 @@ def _is_left_out(entries: Sequence[os.DirEntry[str]]) -> bool:
     return tag is not None and tag.is_file(follow_symlinks=False) and _is_signed(tag.path)
 
 
-def _are_products(entries: Sequence[os.DirEntry[str]]) -> bool:
-    """Nothing but wheels and sdists; a package of that name has other files."""
-    return all(entry.name.endswith(PRODUCT_SUFFIXES) and entry.is_file(follow_symlinks=False) for entry in entries)
+def _is_bytecode(name: str, names: Container[str]) -> bool:
+    """Of a source beside it: where there is none, it is the module itself."""
+    return name.endswith(BYTECODE) and name.removesuffix(BYTECODE) + SOURCE in names
 
 
 def _is_signed(tag: str) -> bool:

@@ -77,13 +77,16 @@ class SimpleIndex:
             return None
         for pattern in self.projects:
             if fnmatchcase(request.name, pattern):
-                return Claim(Level.NAMESPACE, f"its projects are {pattern}")
-        return None if self.projects else Claim(Level.FALLBACK, "it may know any name")
+                return Claim(level=Level.NAMESPACE, reason=f"its projects are {pattern}")
+        return None if self.projects else Claim(level=Level.FALLBACK, reason="it may know any name")
 
     @hookimpl
     def address(self) -> str:
-        """With a digest of the whole where the query, which may be a token, is not shown."""
-        url = cast(Url, self.links or self.url)
+        """One for all ways to write it, as far as they send the same requests: an index's ends in `/`.
+
+        With a digest of the whole where the query, which may be a token, is not shown.
+        """
+        url = self.links or cast(Url, self.url).as_directory()
         return f"{url}#{url.digest()}" if "?" in str(url) else str(url)
 
     @hookimpl
@@ -182,10 +185,24 @@ class SimpleIndex:
 
 
 class PyPI(SimpleIndex):
-    """PyPI itself, at its published address. There without being configured, unless another default index is."""
+    """PyPI itself, at its published address. There without being configured, unless another default index is.
+
+    Settings: `projects` and `missing`. An address raises ConfigError: in the cache this source has none, and what an
+    index elsewhere says would be taken for PyPI's.
+    """
 
     default = True
     assumes_sidecars = True  # it has them for every wheel, but not every mirror or proxy hands on that it does
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        for key in ("url", "find_links"):
+            if key in settings:
+                raise ConfigError(
+                    f"source `{name}` of kind `pypi` is PyPI itself, and has no `{key}`",
+                    hint='write kind = "index" for any other index',
+                    key=key,
+                )
+        super().__init__(name, settings)
 
     @hookimpl
     def address(self) -> str:
@@ -193,8 +210,6 @@ class PyPI(SimpleIndex):
 
     def index_url(self, ctx: Context) -> Url:
         """The published one is remembered: to import it costs more than all that a warm run does."""
-        if self.url is not None:
-            return self.url
         memo = ctx.memo("address")
         known = memo.get()
         if isinstance(known, str):

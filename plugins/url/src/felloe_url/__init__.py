@@ -22,6 +22,7 @@ from felloe.plugin import (
     hookimpl,
     key_part,
     refuse_unknown,
+    sdist_identity,
     wheel_identity,
 )
 
@@ -49,7 +50,7 @@ class DirectUrl:
     def claims(self, request: Request) -> Claim | None:
         if request.url is None or request.url.scheme not in SCHEMES:
             return None
-        return Claim(Level.SCHEME, f"it answers for {request.url.scheme} URLs of files")
+        return Claim(level=Level.SCHEME, reason=f"it answers for {request.url.scheme} URLs of files")
 
     @hookimpl
     def address(self) -> str:
@@ -61,7 +62,7 @@ class DirectUrl:
         url = cast(Url, request.url)
         filename = _filename(url)
         is_wheel = filename.endswith(".whl")
-        name, version = wheel_identity(request, filename) if is_wheel else (None, None)
+        name, version = (wheel_identity if is_wheel else sdist_identity)(request, filename)
         hashes = _declared_hashes(url)
         return [
             Dist(
