@@ -129,6 +129,7 @@ def run(command: Command, ask: Ask, folder: Path, result: Path) -> tuple[Files |
     work.mkdir(exist_ok=True)
     (work / "requirements.txt").write_text(f"{ask.text}\n")
     (work / "constraints.txt").write_text("".join(f"{line}\n" for line in ask.constraints))
+    (work / "felloe.toml").write_text(f"build.env = {json.dumps(list(ask.passed))}\n")
     hooks.write_text("")
     done = subprocess.run(
         command(ask, folder / "cache", result),

@@ -6,7 +6,7 @@
 A row is a generator: between two questions it changes something, so each is answered before the next is taken. What is
 asked is always a wheel: its files are the answer. What a clean build would say is found out by one, with `build`; there
 is nothing to be installed for it. The backends are modules in the projects, and write each hook that is called of them
-into the file that the variable `TEST_HOOKS_CALLED` names.
+into the file that the variable `LC_TEST_HOOKS_CALLED` names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from felloe.testing import Behaviour, IndexServer, Project, Repository, make_sdi
 
 __all__ = ["HOOKS", "ROWS", "Ask", "Files", "Scene", "answer_in", "clean_build", "judged", "places"]
 
-HOOKS = "TEST_HOOKS_CALLED"
+HOOKS = "LC_TEST_HOOKS_CALLED"
 ALWAYS_ASK = "no-cache"  # how servers here have their answers kept: every tool is to ask each time
 # What installers add to the files of a wheel, or write anew.
 OF_INSTALLERS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json"})
@@ -42,8 +42,8 @@ PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 def called(hook):
-    if "TEST_HOOKS_CALLED" in os.environ:
-        with open(os.environ["TEST_HOOKS_CALLED"], "a") as file:
+    if "LC_TEST_HOOKS_CALLED" in os.environ:
+        with open(os.environ["LC_TEST_HOOKS_CALLED"], "a") as file:
             file.write(hook + "\\n")
 
 
@@ -123,7 +123,8 @@ class Ask:
 
     `source` is what a clean build would build: a project's folder, or an sdist; `wheel` the file that is the answer
     where nothing is to be built; neither where it has to be refused. `builds` is how many builds are needed, by one
-    who remembers all that went before; None where that is open. `beside` are wheels that the build requires.
+    who remembers all that went before; None where that is open. `beside` are wheels that the build requires. `passed`
+    are the variables of `environ` that a tool has to be told to give to backends, if it gives them to these at all.
     """
 
     text: str
@@ -135,6 +136,7 @@ class Ask:
     settings: Mapping[str, str] = field(factory=dict)
     constraints: Sequence[str] = ()
     environ: Mapping[str, str] = field(factory=dict)
+    passed: Sequence[str] = ()
     beside: Sequence[Path] = ()
 
     @property
@@ -477,7 +479,8 @@ def _(scene: Scene) -> Iterator[Ask]:
     keys = '[tool.uv]\ncache-keys = [{ file = "**/*.py" }, { env = "ACME_FLAVOUR" }]\n'
     tree = scene.project(inputs="[os.environ.get('ACME_FLAVOUR')]", pyproject=keys)
     for flavour, builds in (("sweet", 1), ("sour", 1), ("sweet", 0)):
-        yield scene.ask(of(tree), tree, environ={"ACME_FLAVOUR": flavour}, builds=builds)
+        environ = {"ACME_FLAVOUR": flavour}
+        yield scene.ask(of(tree), tree, environ=environ, passed=["ACME_FLAVOUR"], builds=builds)
 
 
 @row("a declared file outside of the folder changes (cache-keys)")

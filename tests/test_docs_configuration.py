@@ -9,6 +9,7 @@ import click
 import pytest
 
 from felloe import Config, config
+from felloe.build import variables
 from felloe.cli.options import BUILDING, CACHE, SELECTION, SOURCES
 from felloe.config_layers import LISTS, NOT_IN_FILES, VARIABLES
 
@@ -66,24 +67,49 @@ def _shown(option: click.Option) -> str:
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "felloe.toml"])
 def test_the_examples_say_what_the_page_says(tmp_path: Path, name: str) -> None:
-    text = "\n".join(TOML.findall(PAGE.read_text()))
-    (tmp_path / name).write_text(text if name == "pyproject.toml" else text.replace("tool.felloe.", ""))
-    if name == "felloe.toml":
-        (tmp_path / name).write_text((tmp_path / name).read_text().replace("[tool.felloe]\n", ""))
+    general, sources, allowed, seen, declared, metadata = (
+        _loaded(tmp_path / str(number), name, text) for number, text in enumerate(TOML.findall(PAGE.read_text()))
+    )
 
-    found = Config.load(environ={"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}, cwd=tmp_path)
-
-    building = found.building
-    assert (found.timeout, found.warnings, building.no_build) == (10.0, (), {"legacy-app"})
-    assert (building.config_settings_package, building.build_constraints) == (
+    assert (general.timeout, general.building.no_build) == (10.0, {"legacy-app"})
+    assert (general.building.config_settings_package, general.building.build_constraints) == (
         {"acme-app": {"speed": "fast"}},
         ("setuptools<80",),
     )
-    assert [(each.name, (each.content or "").partition(":")[0]) for each in building.allow or ()] == [
+    assert [source.name for source in sources.sources] == ["acme", (tmp_path / "1/wheels-index").as_uri()]
+    assert [(each.name, (each.content or "").partition(":")[0]) for each in allowed.building.allow or ()] == [
         ("acme-app", ""),
         ("docopt", "sha256"),
         ("acme-tool", "git"),
     ]
-    assert [each.text for each in building.inputs["acme-app"]] == ["env:ACME_HOME", "file:vendor/acme.cfg"]
-    assert [(each.name, each.version, len(each.requires_dist)) for each in found.overrides] == [("acme-app", "1.0", 2)]
-    assert [source.name for source in found.sources] == ["acme", (tmp_path / "wheels-index").as_uri()]
+    assert (seen.building.env, seen.building.extra_requires, seen.building.extra_env) == (
+        ("ACME_HOME", "ACME_LICENSE_*"),
+        {"acme-app": ("setuptools<80", "numpy")},
+        {"acme-app": {"ACME_SPEED": "fast"}},
+    )
+    assert [each.text for each in declared.building.inputs["acme-app"]] == ["env:ACME_HOME", "file:vendor/acme.cfg"]
+    assert [(each.name, each.version, len(each.requires_dist)) for each in metadata.overrides] == [
+        ("acme-app", "1.0", 2)
+    ]
+
+
+def _loaded(folder: Path, name: str, text: str) -> Config:
+    folder.mkdir()
+    own = text.replace("tool.felloe.", "").replace("[tool.felloe]\n", "")
+    (folder / name).write_text(text if name == "pyproject.toml" else own)
+    found = Config.load(environ={"HOME": str(folder), "PIP_CONFIG_FILE": "/dev/null"}, cwd=folder)
+    assert found.warnings == ()
+    return found
+
+
+def test_every_variable_that_backends_get() -> None:
+    """The page has a table of them, in which a `*` stands for any end, or begin, of a name."""
+    table = PAGE.read_text().partition("## What builds see of the environment")[2].partition("## ")[0]
+    settings, toolchain, *_ = (line for line in table.splitlines() if line.startswith("| `"))
+    prefixes = {variables.SETTINGS_PREFIXES: settings, variables.TOOLCHAIN_PREFIXES: toolchain}
+    named = {variables.SETTINGS: settings, variables.TOOLCHAIN: toolchain}
+
+    for names, row in named.items():
+        assert {name for name in names if f"`{name}`" not in row and not name.endswith("FLAGS")} == set()
+    for begins, row in prefixes.items():
+        assert {begin for begin in begins if f"`{begin}*`" not in row} == set()

@@ -211,3 +211,19 @@ def test_after_kill_the_next_build_is_right(felloe: Program, index: IndexServer,
 
     felloe("wheel", "delta", "-o", "out")
     assert hooks_called(hooks).count("delta wheel") == 2
+
+
+def test_what_a_backend_did_not_get_is_told(felloe: Program, index: IndexServer, tmp_path: Path) -> None:
+    add(index, tmp_path, code="raise SystemExit('it is no use')")
+    felloe.environ["ACME_TOKEN"] = "pa55-w0rd"
+    felloe.write("felloe.toml", "[build]", 'env = ["OTHER"]')
+
+    plain = felloe("wheel", "delta", "-o", "out", code=1)
+    (error,) = [result["error"] for result in felloe("wheel", "delta", "-o", "out", "--json", code=1).results]
+    explained = felloe("explain", "delta", "--wheel", code=1).out
+
+    assert "ACME_TOKEN" in error["left-out"]
+    assert "it did not get" in plain.err
+    assert "left out" in explained
+    assert all("ACME_TOKEN" in said for said in (plain.err, explained))
+    assert all("pa55-w0rd" not in said for said in (plain.err, explained, str(error)))

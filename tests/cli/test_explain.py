@@ -17,8 +17,8 @@ pytest_plugins = ["tests.cli.test_imports"]
 
 KEYS = {
     "requirement", "goal", "claims", "owner", "reason", "dist", "others", "cache-key", "path", "entry", "verdict",
-    "fingerprint", "build", "differences", "rung", "rungs", "action", "steps", "may-follow", "seconds", "bytes",
-    "failure",
+    "fingerprint", "left-out", "build", "differences", "rung", "rungs", "action", "steps", "may-follow", "seconds",
+    "bytes", "failure",
 }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def test_the_documentation_has_every_key() -> None:
 
 def test_a_line_for_each_reason(felloe: Program, hooks: Path) -> None:
     felloe("wheel", "delta", "-o", "out")
+    felloe.environ["AAA_TOKEN"] = "pa55-w0rd"
 
     out = felloe("explain", "delta", "acme", "--wheel", "-C", "speed=fast").out
 
@@ -75,13 +76,15 @@ def test_a_line_for_each_reason(felloe: Program, hooks: Path) -> None:
     lines = [re.sub("sha256:[0-9a-f]{64}", "sha256:...", line) for line in delta.splitlines()]
     assert [line.split()[0] for line in lines] == [
         *("delta", "owner", "claims", "chosen", "key", "path", "entry", "fetched", "verdict", "changed"),
-        *("fingerprint", "build", "rung", "action"),
+        *("fingerprint", "left", "build", "rung", "action"),
     ]
     assert lines[1].startswith("  owner       ")
     assert lines[3] == "  chosen      delta-1.0.tar.gz, sdist, sha256:..."
     assert lines[4] == "  key         delta-1.0.tar.gz"
     assert lines[6] == "  entry       sha256:..., hashed by felloe"
     assert lines[8:10] == ["  verdict     fresh", "  changed     settings.speed: none -> fast"]
+    assert lines[11].startswith("  left out    AAA_TOKEN, ")
+    assert "pa55-w0rd" not in out
     assert re.fullmatch(r"  action      build \(\d.* s last time\)", lines[-1])
     assert "  others      2 would do and come after it, 1 will not do\n" in acme
     assert re.search(r"  action      download \(\d+ bytes\)\n$", acme)

@@ -12,10 +12,12 @@ import pytest
 
 from felloe import Url
 from felloe.testing import Behaviour, GitServer, IndexServer, Project, SourceContract, make_sdist, make_wheel
+from felloe.testing.bench import Bench
 from felloe_git import GitRepository
 from felloe_path import LocalPath
 from felloe_pypi import SimpleIndex
 from felloe_url import DirectUrl
+from tests.fixtures.farm import Farm
 from tests.fixtures.projects import buildable, project_files, project_tree
 from tests.fixtures.pypi import LoopbackPyPI
 
@@ -95,6 +97,34 @@ class TestIndex(SourceContract):
 
     def mutate(self) -> None:
         self.index.add(make_wheel(self.folder, Project("acme", "1.2", requires_dist=["new"])))
+
+
+class TestFarm(SourceContract):
+    """An index that builds its sdists itself."""
+
+    builds = True
+    prepares: str | None = None
+
+    @pytest.fixture(autouse=True)
+    def server(self, tmp_path: Path) -> Iterator[None]:
+        with IndexServer() as self.index:
+            self.folder = tmp_path
+            self.index.behave("*", Behaviour(etag="auto", cache_control="no-cache"))
+            self.mutate("old")
+            yield
+
+    def source(self) -> object:
+        return Farm("farm", {"url": Url(self.index.index_url), "gives": "acme", "prepares": self.prepares})
+
+    def known_request(self) -> str:
+        return "acme"
+
+    def unknown_request(self) -> str:
+        return "nothing"
+
+    def mutate(self, requires: str = "new") -> None:
+        project = Project("acme", "1.0", dynamic=["Requires-Dist"])
+        self.index.add(make_sdist(self.folder, project, files={"farmed": requires}))
 
 
 class TestPyPI(SourceContract):
@@ -189,12 +219,24 @@ def with_login(url: str) -> str:
     return url.replace("://", f"://reader:{PASSWORD}@")
 
 
-KITS = [TestUrl, TestUrlOfAnSdist, TestIndex, TestPyPI, TestGit, TestPath, TestPathOfAnSdist]
+KITS = [TestUrl, TestUrlOfAnSdist, TestIndex, TestFarm, TestPyPI, TestGit, TestPath, TestPathOfAnSdist]
 
 
 @pytest.mark.parametrize("kit", KITS)
 def test_a_subclass_is_short(kit: type) -> None:
     assert len(inspect.getsource(kit).splitlines()) <= 30
+
+
+def test_a_farm_that_prepares_other_metadata_than_it_builds(tmp_path: Path) -> None:
+    """What the kit says of it."""
+    kit = type("Broken", (TestFarm,), {"prepares": "guessed"})()
+    kit.folder = tmp_path
+    with IndexServer() as kit.index:
+        kit.mutate("old")
+        bench = Bench(kit.source, kit._name_of, tmp_path / "bench")
+        with pytest.raises(pytest.fail.Exception, match="`build` prepares other metadata") as raised:
+            kit.test_it_answers("asyncio", bench)
+    assert "What to change: " in str(raised.value)
 
 
 def test_what_else_is_in_testing_needs_no_pytest() -> None:

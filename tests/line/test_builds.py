@@ -141,7 +141,7 @@ async def test_a_second_identical_run_writes_the_same_bytes(scene: Scene) -> Non
 
 
 async def test_a_wheel_that_differs_from_the_metadata_prepared_before_is_told_and_counts(scene: Scene) -> None:
-    dynamic = "['zlib-ng>=1'] if 'wheel' in open(os.environ['TEST_HOOKS_CALLED']).read() else []"
+    dynamic = "['zlib-ng>=1'] if 'wheel' in open(os.environ['LC_TEST_HOOKS_CALLED']).read() else []"
     scene.add(requires_dist=dynamic)
     assert (await scene.metadata()).metadata.requires_dist == ()
 

@@ -130,7 +130,7 @@ async def answered(ask: Ask, scene: Scene, patched: pytest.MonkeyPatch) -> tuple
         patched.setenv(variable, value)
     for server in (scene.index, scene.second):
         server.clear()
-    building = Building(config_settings=ask.settings, build_constraints=tuple(ask.constraints))
+    building = Building(config_settings=ask.settings, build_constraints=tuple(ask.constraints), env=tuple(ask.passed))
     config = config_of(scene.cache, ask.index, building=building, python=ask.python)
     said = None
     async with Database(config, sources=all_sources()) as database:

@@ -448,7 +448,7 @@ async def test_the_run_does_what_was_said(scene: Scene, monkeypatch: pytest.Monk
 
 
 async def test_another_interpreter(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("implementation_version", "python_full_version", "python_version", "tag")
+    names = ("abi", "version")
     inputs = {f"interpreter.{name}": (".*3.*11.*", ".*3.*12.*") for name in names}
     row = Row(
         begin=an_sdist, options={"python": installed("python3.12")}, inputs=inputs, steps=["prepare"], hooks=PREPARED

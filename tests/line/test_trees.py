@@ -20,10 +20,12 @@ from felloe.hookspecs import GROUP
 from felloe.plugin import CacheKey, Claim, Context, Dist, Entry, Fetched, Fresh, Level, Request, Stale, hookimpl
 from tests.fixtures.line import files_below
 from tests.fixtures.projects import HOOKS, hooks_called, project_tree
+from tests.fixtures.pythons import installed
 
 pytestmark = pytest.mark.anyio
 
 WHEEL = "acme-1.0-py3-none-any.whl"
+BUILT = ["acme get_requires", "acme wheel"]
 STATIC = '[project]\nname = "acme"\nversion = "1.0"\ndependencies = ["zlib-ng>=0.5"]\n'
 
 
@@ -323,3 +325,19 @@ async def test_a_tree_has_to_be_a_folder(scene: Scene, monkeypatch: pytest.Monke
     monkeypatch.setattr(Trees, "fetch", hookimpl(fetch))
     with pytest.raises(ContractError, match="not a folder"):
         await scene.metadata()
+
+
+@pytest.mark.parametrize("dynamic", ["version", "requires-python", "dependencies", "optional-dependencies"])
+async def test_a_pure_wheel_of_static_dependencies_serves_other_interpreters(scene: Scene, dynamic: str) -> None:
+    static = {"version": '"1.0"', "requires-python": '">=3.8"', "dependencies": '["zlib-ng>=0.5"]'}
+    lines = [f"{key} = {value}" for key, value in static.items() if key != dynamic]
+    with (scene.upstream / "pyproject.toml").open("a") as file:
+        file.write("\n".join(["[project]", 'name = "acme"', f'dynamic = ["{dynamic}"]', *lines]))
+    await scene.wheel(python=installed("python3.11"))
+    assert scene.hooks() == BUILT
+
+    wheels = [await scene.wheel(python=installed(name)) for name in ("python3.12", "python3.13")]
+
+    varies = dynamic in {"dependencies", "optional-dependencies"}
+    assert [wheel.cached for wheel in wheels] == [not varies] * 2
+    assert scene.hooks() == BUILT * 2 * varies

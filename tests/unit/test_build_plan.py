@@ -232,11 +232,15 @@ def test_how_a_build_is_named_for_those_that_it_needs(change: dict[str, Any], na
     assert order.frame == Frame(build="id", name=name)
 
 
-# The variables of a backend
+# The environment of a backend's process
 
-SCRIPTS, TEMPORARY = Path("/environment/bin"), Path("/site/tmp")
-SECRET = "https://user:pa55-w0rd@example.com/simple/"
+FOLDERS: dict[str, Any] = {
+    "scripts": Path("/environment/bin"),
+    "temporary": Path("/site/tmp"),
+    "home": Path("/site/home"),
+}
 OURS = {
+    "HOME": "/site/home",
     "PATH": os.pathsep.join(["/environment/bin", "/usr/bin"]),
     "TMPDIR": "/site/tmp",
     "TEMP": "/site/tmp",
@@ -247,69 +251,26 @@ OURS = {
 }
 
 
-def environ_of(**variables: str) -> dict[str, str]:
-    given = {"PATH": "/usr/bin", **variables}
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, {}),
+        ({"CC": "gcc"}, {"CC": "gcc"}),
+        (dict.fromkeys(["TMPDIR", "TEMP", "TMP", "PYTHONNOUSERSITE", "PIP_NO_INPUT"], "other"), {}),
+        ({"HOME": "/home/me"}, {"HOME": "/home/me"}),  # who names it among what is passed
+    ],
+)
+def test_a_backend_has_folders_of_its_own(given: dict[str, str], more: dict[str, str]) -> None:
+    given = {"PATH": "/usr/bin", **given}
     before = dict(given)
-    environ = process_environ(given, scripts=SCRIPTS, temporary=TEMPORARY)
+
+    assert process_environ(given, **FOLDERS) == {**OURS, **more}
     assert given == before
-    return environ
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "FELLOE_INDEX_URL",
-        "FELLOE_EXTRA_INDEX_URL",
-        "FELLOE_FIND_LINKS",
-        "FELLOE_INDEX_ACME_USERNAME",
-        "FELLOE_INDEX_ACME_PASSWORD",
-        "UV_DEFAULT_INDEX",
-        "UV_INDEX",
-        "UV_INDEX_URL",
-        "UV_EXTRA_INDEX_URL",
-        "UV_FIND_LINKS",
-        "UV_INDEX_ACME_USERNAME",
-        "UV_INDEX_ACME_PASSWORD",
-        "PIP_INDEX_URL",
-        "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS",
-    ],
-)
-def test_a_backend_sees_no_secret_of_an_index(name: str) -> None:
-    assert environ_of(**{name: SECRET}) == OURS
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "PYTHONHOME",
-        "PYTHONPATH",
-        "PYTHONSTARTUP",
-        "PYTHONUSERBASE",
-        "PYTHONEXECUTABLE",
-        "PYTHONSAFEPATH",
-        "VIRTUAL_ENV",
-        "CONDA_PREFIX",
-        "__PYVENV_LAUNCHER__",
-    ],
-)
-def test_a_backend_is_led_to_no_other_environment(name: str) -> None:
-    assert environ_of(**{name: "/elsewhere"}) == OURS
-
-
-@pytest.mark.parametrize("name", ["HOME", "LANG", "CC", "CFLAGS", "HTTPS_PROXY", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH"])
-def test_a_backend_sees_all_else(name: str) -> None:
-    assert environ_of(**{name: "any"}) == {**OURS, name: "any"}
-
-
-@pytest.mark.parametrize("name", ["TMPDIR", "TEMP", "TMP", "PYTHONNOUSERSITE", "PIP_NO_INPUT"])
-def test_what_is_ours_to_say(name: str) -> None:
-    assert environ_of(**{name: ""}) == OURS
 
 
 def test_a_backend_knows_the_builds_that_wait_for_it_and_for_the_felloe_that_started_it() -> None:
-    first = process_environ({}, scripts=SCRIPTS, temporary=TEMPORARY, waiting=["b", "a"])
-    second = process_environ(first, scripts=SCRIPTS, temporary=TEMPORARY, waiting=["c"])
+    first = process_environ({}, **FOLDERS, waiting=["b", "a"])
+    second = process_environ(first, **FOLDERS, waiting=["c"])
 
     assert waiting_builds(first) == {"a", "b"}
     assert waiting_builds(second) == {"a", "b", "c"}
@@ -321,6 +282,6 @@ def test_a_backend_knows_the_builds_that_wait_for_it_and_for_the_felloe_that_sta
     [({"PATH": "/a:/b"}, "/environment/bin:/a:/b"), ({"PATH": ""}, "/environment/bin"), ({}, None)],
 )
 def test_programs_of_the_environment_come_first(environ: dict[str, str], path: str | None) -> None:
-    found = process_environ(environ, scripts=SCRIPTS, temporary=TEMPORARY)["PATH"]
+    found = process_environ(environ, **FOLDERS)["PATH"]
 
     assert found == (path or f"/environment/bin:{os.defpath}")

@@ -93,7 +93,11 @@ def test_the_line_to_add_covers_what_it_is_for(content: str | None) -> None:
 
 
 def test_declared_inputs() -> None:
-    table = {"Acme": ["env:ACME_HOME", "file:vendor/acme.cfg"], "acme": "file:/etc/acme.cfg", "other": []}
+    table = {
+        "Acme": {"files": ["vendor/acme.cfg"], "env": ["ACME_HOME"]},
+        "acme": {"files": "/etc/acme.cfg"},
+        "other": {},
+    }
 
     assert declared_inputs(given(table)) == {
         "acme": (
@@ -110,11 +114,14 @@ def test_declared_inputs() -> None:
     [
         ([], f"`{PLACE}` has to be a table"),
         ({"?": []}, f"`{PLACE}` has `?`, which is no name"),
-        ({"acme": [1]}, f"`{PLACE}: acme` has to be a list of texts"),
+        ({"acme": ["env:A"]}, f"`{PLACE}: acme` has to be a table"),
+        ({"acme": {"file": ["a"]}}, f"`{PLACE}: acme: file` is not known"),
+        ({"acme": {"env": [1]}}, f"`{PLACE}: acme: env` has to be a list of texts"),
         *(
-            ({"acme": [odd]}, f"`{PLACE}: acme` has to be a list of `env:VARIABLE` and `file:PATH`")
-            for odd in ("ACME", "env:", "file:", "env:A=b", "env:A\0", "file:\0", "dir:x", "")
+            ({"acme": {"env": [odd]}}, f"`{PLACE}: acme: env` has to be a list of names of variables")
+            for odd in ("", "A=b", "A\0", "A_*")
         ),
+        *(({"acme": {"files": [odd]}}, f"`{PLACE}: acme: files` has to be a list of paths") for odd in ("", "\0")),
     ],
 )
 def test_what_is_wrong_with_inputs(value: Any, told: str) -> None:
@@ -125,7 +132,12 @@ def test_what_is_wrong_with_inputs(value: Any, told: str) -> None:
 
 
 def values(folder: Path, *texts: str, **environ: str) -> dict[str, str | None]:
-    return declared_values(declared_inputs(given({"acme": list(texts)}, folder))["acme"], environ)
+    kinds = {"env": "env", "file": "files"}
+    table: dict[str, list[str]] = {"env": [], "files": []}
+    for text in texts:
+        kind, _, rest = text.partition(":")
+        table[kinds[kind]].append(rest)
+    return declared_values(declared_inputs(given({"acme": table}, folder))["acme"], environ)
 
 
 def test_values(tmp_path: Path) -> None:

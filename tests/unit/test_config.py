@@ -221,8 +221,7 @@ class TestProjectFile:
 
     def test_what_later_versions_know_is_left_alone(self, load, project):
         (project / "pyproject.toml").write_text(
-            '[tool.felloe]\nexclude = ["*.tmp"]\ncache-keys = []\n[tool.felloe.build]\nbuilder = "x"\n'
-            "[tool.felloe.inputs.numpy]\nenv = []\n"
+            '[tool.felloe]\nexclude = ["*.tmp"]\ncache-keys = []\n[tool.felloe.later]\nkey = "x"\n'
         )
         assert load() == Config(cache_dir=project / "cache")
 
@@ -615,8 +614,12 @@ class TestPins:
 
 BUILD = """\
 allow = [{ name = "Acme", sha256 = "%s" }, { name = "other" }]
-[%sbuild.inputs]
-acme = ["env:ACME_HOME", "file:vendor/acme.cfg"]
+env = ["ACME_*", "OTHER"]
+extra-requires = { Acme = ["numpy<2"], other = [] }
+extra-env = { Acme = { ACME_SPEED = "fast", CFLAGS = "" } }
+[%sinputs.Acme]
+env = ["ACME_HOME"]
+files = ["vendor/acme.cfg"]
 [[%smetadata]]
 name = "NumPy"
 version = "1.26"
@@ -634,6 +637,9 @@ class TestBuildsAndOverrides:
         assert config.building == evolve(
             Config().building,
             allow=(AllowedBuild(name="acme", content=f"sha256:{'0' * 64}"), AllowedBuild(name="other")),
+            env=("ACME_*", "OTHER"),
+            extra_requires={"acme": ("numpy<2",), "other": ()},
+            extra_env={"acme": {"ACME_SPEED": "fast", "CFLAGS": ""}},
             inputs={
                 "acme": (
                     DeclaredInput(text="env:ACME_HOME"),
@@ -644,7 +650,7 @@ class TestBuildsAndOverrides:
         assert config.overrides == (Override(name="numpy", version="1.26", requires_dist=("a>=1",)),)
 
     def test_files_start_from_where_they_are_named(self, load, project):
-        (project.parent / "felloe.toml").write_text('[build.inputs]\nacme = "file:acme.cfg"\n')
+        (project.parent / "felloe.toml").write_text('[inputs]\nacme.files = "acme.cfg"\n')
         assert load().building.inputs["acme"][0].path == project.parent / "acme.cfg"
 
     def test_no_list_is_not_an_empty_list(self, load, project):
@@ -659,8 +665,21 @@ class TestBuildsAndOverrides:
             ("[build]\nallow = 'acme'", "`felloe.toml [build]: allow` has to be a list of tables"),
             ("[build]\nallow = [{name = 'a', sha256 = '0'}]", "`felloe.toml [build]: allow a: sha256` has to be"),
             ("[[build.allow]]\nname = 'a'\nhash = '0'", "`felloe.toml [build]: allow a: hash` is not known"),
-            ("[build]\ninputs = []", "`felloe.toml [build]: inputs` has to be a table"),
-            ("[build.inputs]\nacme = ['HOME']", "`felloe.toml [build]: inputs: acme` has to be a list of `env:"),
+            ("[build]\nalow = []", "`felloe.toml [build]: alow` is not known"),
+            ("[build.inputs]\nacme = ['env:A']", "`felloe.toml [build]: inputs` is not known"),
+            ("[build]\nenv = ['*']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nenv = ['A*B']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nenv = ['A=1']", "`felloe.toml [build]: env` has to be a list of names of variables"),
+            ("[build]\nextra-requires = ['a']", "`felloe.toml [build]: extra-requires` has to be a table of lists"),
+            ("[build]\nextra-requires.a = ['?']", "`felloe.toml [build]: extra-requires: a`: "),
+            ("[build]\nextra-env = ['a']", "`felloe.toml [build]: extra-env` has to be a table of tables"),
+            ("[build]\nextra-env.a = ['a']", "`felloe.toml [build]: extra-env: a` has to be a table of `VARIABLE"),
+            ("[build]\nextra-env.a.B = 1", "`felloe.toml [build]: extra-env: a: B` has to be a variable with"),
+            ("[build]\nextra-env.a.'B=' = ''", "`felloe.toml [build]: extra-env: a: B=` has to be a variable with"),
+            ("inputs = []", "`felloe.toml inputs` has to be a table for each project"),
+            ("[inputs]\nacme = ['env:A']", "`felloe.toml [inputs]: acme` has to be a table"),
+            ("[inputs.acme]\nfile = ['a']", "`felloe.toml [inputs]: acme: file` is not known"),
+            ("[inputs.acme]\nenv = ['A=b']", "`felloe.toml [inputs]: acme: env` has to be a list of names"),
             ("[metadata.numpy]\nversion = '1'", "`felloe.toml [metadata]` has to be tables"),
             ("[[metadata]]\nname = 'a'\nversion = 'x'", "`felloe.toml [[metadata]] a: version` has to be a version"),
         ],

@@ -26,7 +26,14 @@ INTERPRETER = Interpreter(
     path=Path("/usr/bin/python3.11"),
     version="3.11.7",
     tags=("cp311-cp311-linux_x86_64", "cp311-abi3-linux_x86_64", "cp311-none-any", "py3-none-any"),
-    markers={"python_full_version": "3.11.7", "platform_release": "6.1", "platform_version": "#1"},
+    markers={
+        "implementation_name": "cpython",
+        "platform_machine": "x86_64",
+        "platform_release": "6.1",
+        "platform_version": "#1",
+        "python_full_version": "3.11.7",
+        "sys_platform": "linux",
+    },
 )
 INPUTS: dict[str, Any] = {
     "settings": {"speed": "fast", "flags": ["a", "b"]},
@@ -44,6 +51,16 @@ def tags(*tags: str) -> dict[str, Any]:
     return {"interpreter": evolve(INTERPRETER, tags=tags)}
 
 
+def on(*platforms: str, abi: str = "cp311", **changes: str) -> dict[str, Any]:
+    tags = (*(f"cp311-{abi}-{platform}" for platform in platforms), "py3-none-any")
+    return {"interpreter": evolve(INTERPRETER, tags=tags, **changes)}
+
+
+GLIBC = ("linux_x86_64", "manylinux_2_36_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+OLD_GLIBC = ("linux_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+MUSL = ("linux_x86_64", "musllinux_1_2_x86_64", "musllinux_1_1_x86_64")
+
+
 def environ(**changes: str) -> dict[str, Any]:
     return {"environ": {**INPUTS["environ"], **changes}}
 
@@ -51,6 +68,22 @@ def environ(**changes: str) -> dict[str, Any]:
 def fingerprint(**changes: Any) -> dict[str, str]:
     return fingerprint_of(Inputs(**{**INPUTS, **changes})).to_json()
 
+
+# fmt: off
+READ_BY_BACKENDS = [
+    "FLIT_X", "HATCH_BUILD_HOOKS_ENABLE", "HATCH_METADATA_X", "MATURIN_PEP517_ARGS", "PBR_VERSION",
+    "PDM_BUILD_SCM_VERSION", "SETUPTOOLS_SCM_PRETEND_VERSION", "SETUPTOOLS_USE_DISTUTILS", "SOURCE_DATE_EPOCH",
+    "VERSIONINGIT_X",
+]
+READ_BY_COMPILERS = [
+    "AR", "ARCHFLAGS", "ARFLAGS", "CARGO_BUILD_TARGET", "CARGO_HOME", "CARGO_NET_OFFLINE", "CMAKE_ARGS", "CPATH",
+    "CPLUS_INCLUDE_PATH", "CPPFLAGS", "CUDACXX", "CUDA_HOME", "CXX", "CXXFLAGS", "DYLD_LIBRARY_PATH", "FC", "FFLAGS",
+    "LD", "LDCXXSHARED", "LDFLAGS", "LD_LIBRARY_PATH", "LIBRARY_PATH", "LIBS", "MACOSX_DEPLOYMENT_TARGET",
+    "MAKEFLAGS", "MAX_JOBS", "MESONPY_EDITABLE_VERBOSE", "MESON_ARGS", "NVCC_PREPEND_FLAGS", "PKG_CONFIG",
+    "PKG_CONFIG_LIBDIR", "PKG_CONFIG_PATH", "RUSTC", "RUSTFLAGS", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
+    "SKBUILD_CONFIGURE_OPTIONS", "_PYTHON_HOST_PLATFORM",
+]
+# fmt: on
 
 CHANGES = [
     ({"settings": {}}, "settings"),
@@ -63,30 +96,36 @@ CHANGES = [
     ({"constraints": ("setuptools<71", "wheel")}, "settings"),
     *(({"declared": {"env:A": value}}, "settings") for value in (None, "", "1", "\udcff")),
     ({"declared": {"file:A": "absent"}}, "settings"),
-    (markers(python_full_version="3.11.8"), "interpreter"),
+    ({"extra_requires": ("wheel",)}, "settings"),
+    ({"extra_requires": ("wheel>1",)}, "settings"),
+    ({"extra_env": {"CC": "clang"}, "environ": {"CC": "gcc"}}, "settings toolchain"),
+    ({"extra_env": {"ACME": "clang"}}, "settings"),
+    ({"also": ("HOME",)}, "settings"),
+    ({"also": ("CC",)}, "settings toolchain"),
+    (markers(implementation_name="pypy"), "interpreter"),
     (markers(sys_platform="darwin"), "interpreter"),
-    (tags("cp311-cp311-musllinux_1_2_x86_64", *INTERPRETER.tags[1:]), "interpreter"),
+    (markers(platform_machine="aarch64"), "interpreter"),
+    (on("linux_x86_64", version="3.12.1"), "interpreter"),
+    *((on("linux_x86_64", abi=abi), "interpreter") for abi in ("cp311d", "cp311t", "pypy311_pp73")),
+    *((on(*platforms), "interpreter") for platforms in (GLIBC, OLD_GLIBC, MUSL)),
+    *((on(platform), "interpreter") for platform in ("macosx_14_0_arm64", "macosx_11_0_arm64")),
     (tags(), "interpreter"),
-    (environ(SETUPTOOLS_SCM_PRETEND_VERSION="9.9"), "settings"),
-    (environ(PDM_BUILD_SCM_VERSION="9.9"), "settings"),
     (environ(CC="clang"), "toolchain"),
     (environ(CFLAGS="-O3"), "toolchain"),
     (environ(CFLAGS="\udcff"), "toolchain"),
-    *((environ(**{name: "any"}), "toolchain") for name in ("ARFLAGS", "CPLUS_INCLUDE_PATH", "LDCXXSHARED", "LIBS")),
-    (environ(PKG_CONFIG_LIBDIR="/lib"), "toolchain"),
-    (environ(CMAKE_ARGS="-D x"), "toolchain"),
-    (environ(SKBUILD_CONFIGURE_OPTIONS=""), "toolchain"),
-    (environ(CARGO_BUILD_TARGET="wasm"), "toolchain"),
-    (environ(_PYTHON_HOST_PLATFORM="linux-aarch64"), "toolchain"),
+    *((environ(**{name: "any"}), "settings") for name in READ_BY_BACKENDS),
+    *((environ(**{name: "any"}), "toolchain") for name in READ_BY_COMPILERS),
     ({"environ": {}}, "toolchain"),
 ]
 
 
 @pytest.mark.parametrize(("change", "digest"), CHANGES)
-def test_each_input_changes_its_own_digest(change: dict[str, Any], digest: str) -> None:
+def test_each_input_changes_its_own_digest_and_what_a_user_names_is_a_setting(
+    change: dict[str, Any], digest: str
+) -> None:
     before, after = fingerprint(), fingerprint(**change)
 
-    assert [name for name in before if before[name] != after[name]] == [digest]
+    assert [name for name in before if before[name] != after[name]] == digest.split()
 
 
 def test_no_two_changes_are_alike() -> None:
@@ -102,13 +141,39 @@ def test_no_two_changes_are_alike() -> None:
         {"settings": dict(reversed(INPUTS["settings"].items()))},
         {"constraints": ("wheel", "setuptools<70")},
         {"environ": {"HOME": "/home/you", "LANG": "C", "CC": "gcc"}},
+        {"also": ("ACME_*",)},
+        {"extra_requires": (), "extra_env": {}, "declared": {}},
+        {"environ": {**INPUTS["environ"], "LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "7", "PATH": "/bin"}},
         markers(platform_release="6.2", platform_version="#2"),
+        markers(python_full_version="3.11.8"),
+        {"interpreter": evolve(INTERPRETER, version="3.11.8")},
         tags(INTERPRETER.tags[0]),
+        on("linux_x86_64", "macosx_x_arm64", "manylinux_x86_64", "musllinux_1_x86_64"),
         {"interpreter": evolve(INTERPRETER, path=Path("/elsewhere/python"))},
     ],
 )
 def test_what_changes_nothing(change: dict[str, Any]) -> None:
     assert fingerprint(**change) == fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("platforms", "libc", "macos"),
+    [
+        (GLIBC, "manylinux_2_36", None),
+        (tuple(reversed(GLIBC)), "manylinux_2_36", None),
+        (("manylinux_2_5_x86_64", "manylinux_2_17_x86_64"), "manylinux_2_17", None),
+        (MUSL, "musllinux_1_2", None),
+        (("linux_armv7l",), None, None),
+        (("macosx_14_0_arm64", "macosx_13_0_arm64", "macosx_10_9_universal2"), None, "macosx_14_0"),
+        (("win_amd64",), None, None),
+    ],
+)
+def test_of_its_system_the_newest_release_that_it_has_tags_for_counts(
+    platforms: tuple[str, ...], libc: str | None, macos: str | None
+) -> None:
+    found = shown(**on(*platforms))
+
+    assert (found.get("interpreter.libc"), found.get("interpreter.macos")) == (libc, macos)
 
 
 def test_digests_are_hex() -> None:
@@ -131,11 +196,18 @@ def shown(**changes: Any) -> dict[str, str]:
         ({"settings": {"speed": "fast"}}, [("settings.flags", '["a", "b"]', None)]),
         ({"constraints": ("wheel",)}, [("build-constraints", "setuptools<70, wheel", "wheel")]),
         ({"constraints": ()}, [("build-constraints", "setuptools<70, wheel", None)]),
-        (markers(python_full_version="3.11.8"), [("interpreter.python_full_version", "3.11.7", "3.11.8")]),
-        (tags("x-y-z"), [("interpreter.tag", "cp311-cp311-linux_x86_64", "x-y-z")]),
+        (markers(implementation_name="pypy"), [("interpreter.implementation", "cpython", "pypy")]),
+        (markers(sys_platform="darwin"), [("interpreter.platform", "linux", "darwin")]),
+        (markers(platform_machine=""), [("interpreter.machine", "x86_64", None)]),
+        (on("linux_x86_64", version="3.12.1"), [("interpreter.version", "3.11", "3.12")]),
+        (tags("x-y-z"), [("interpreter.abi", "cp311", "y")]),
+        (on(*MUSL), [("interpreter.libc", None, "musllinux_1_2")]),
         (environ(CC="clang", CFLAGS="-O3"), [("toolchain.CC", "gcc", "clang"), ("toolchain.CFLAGS", None, "-O3")]),
         (environ(CFLAGS="\udcff"), [("toolchain.CFLAGS", None, "\\udcff")]),
         (environ(PBR_VERSION="9.9"), [("backend.PBR_VERSION", None, "9.9")]),
+        ({"also": ("HOME",)}, [("backend.HOME", None, "/home/me")]),
+        ({"extra_requires": ("wheel",)}, [("extra-requires", None, "wheel")]),
+        ({"extra_env": {"CC": "clang"}}, [("extra-env.CC", None, "clang"), ("toolchain.CC", "gcc", None)]),
         ({"declared": {"env:ACME": "1"}}, [("declared.env:ACME", None, "1")]),
         ({"declared": {"env:ACME": None, "file:a": "absent"}}, [("declared.file:a", None, "absent")]),
     ],
@@ -234,6 +306,25 @@ def test_serves(wheel: str | None, is_static: bool, differs: str, expected: bool
 
     found = serves(done, WANTED, SUPPORTED, needs_wheel=needs_wheel, is_static=is_static)
     assert found == (expected and not (needs_wheel and wheel is None))
+
+
+def test_compiled_code_does_not_serve_another_c_library() -> None:
+    """`linux_x86_64` fits all of them."""
+    interpreters = [on(*platforms)["interpreter"] for platforms in (GLIBC, OLD_GLIBC, MUSL)]
+    for number, built_on in enumerate(interpreters):
+        done = evolve(build(COMPILED), fingerprint=fingerprint_of(Inputs(**{**INPUTS, "interpreter": built_on})))
+        found = [
+            serves(
+                done,
+                fingerprint_of(Inputs(**{**INPUTS, "interpreter": asked})),
+                asked,
+                needs_wheel=True,
+                is_static=True,
+            )
+            for asked in interpreters
+        ]
+        assert fits(COMPILED, built_on)
+        assert found == [number == other for other in range(len(interpreters))]
 
 
 # Tags

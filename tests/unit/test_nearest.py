@@ -27,7 +27,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 TOLD = {
     "nothing": "",
     "setting": "settings.speed: none -> fast",
-    "python": "interpreter.python_full_version: 3.11.7 -> 3.12.1",
+    "python": "interpreter.version: 3.11 -> 3.12",
     "CFLAGS": "toolchain.CFLAGS: none -> -O3",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,10 +10,11 @@ from attrs import evolve
 from packaging.specifiers import SpecifierSet
 
 from felloe.build.plan import BuildOrder
+from felloe.build.variables import of_role
 from felloe.config import Building, Policy
 from felloe.errors import ArchiveError, BuildCycleError, BuildError, FelloeError
 from felloe.override import Override
-from felloe.values import Dist, Environment, Interpreter, Metadata, Provide, Request, Stack, Wheel
+from felloe.values import Dist, Environment, Interpreter, Json, Metadata, Provide, Request, Stack, Wheel
 
 if TYPE_CHECKING:
     from felloe.build.builder import Workshop
@@ -37,8 +39,9 @@ class BuildRequirements:
     """The requirements of the builds of one Database. `overrides` are those of their metadata."""
 
     def __init__(self, building: Building, policy: Policy, overrides: Sequence[Override] = ()) -> None:
-        self._settings = building.config_settings_package
-        self._varying = building.inputs.keys() | {each.name for each in overrides}
+        self._building = building
+        by_project = (building.inputs, building.extra_env, building.extra_requires)
+        self._varying = frozenset().union(*by_project, (each.name for each in overrides))
         self._policy = _policy_for_requirements(policy, building)
 
     def provider(self, order: BuildOrder, line: Finding, workshop: Workshop) -> Provide:
@@ -87,7 +90,7 @@ class BuildRequirements:
         from felloe.resolution.remembered import resolution_key
         from felloe.resolution.resolve import resolve
 
-        key = resolution_key(requirements, self._policy, order.interpreter, workshop.sources, self._settings)
+        key = resolution_key(requirements, self._policy, order.interpreter, workshop.sources, self._settings())
         remembered = workshop.resolutions.recall(key)
         if remembered and self._varying.isdisjoint(remembered.listings):
             again = await _found_again(remembered, lookup)
@@ -99,6 +102,11 @@ class BuildRequirements:
         if lookup.is_repeatable and self._varying.isdisjoint(lookup.listings):
             workshop.resolutions.remember(key, lookup.listings, dists)
         return dists
+
+    def _settings(self) -> dict[str, Json]:
+        """With what metadata are built, whoever requires them."""
+        variables = of_role("settings", os.environ, self._building.env)
+        return {"projects": dict(self._building.config_settings_package), "variables": variables}
 
 
 async def _found_again(remembered: Remembered, lookup: _Lookup) -> Sequence[Dist] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +16,12 @@ from felloe.build.fingerprint import Inputs, fingerprint_of, preference, serves
 from felloe.build.history import History
 from felloe.build.plan import BuildOrder, build_id, build_source
 from felloe.build.record import Build, builds_in
+from felloe.build.variables import left_out, passed
 from felloe.build_requirements import BuildRequirements, Finding
 from felloe.build_rules import line_to_allow
 from felloe.config import Building, Policy
 from felloe.errors import BuildNeededError
 from felloe.flights import Flights
-from felloe.metadata import proves
 from felloe.override import Override
 from felloe.progress import Event
 from felloe.record import Record
@@ -31,7 +31,7 @@ from felloe.values import BuildGoal, Dist, Fingerprint, Interpreter, Json, Metad
 if TYPE_CHECKING:
     from felloe.build.builder import Builder, Elsewhere
 
-__all__ = ["Asked", "Done", "Material", "SdistBuilds", "named"]
+__all__ = ["Asked", "Done", "Material", "SdistBuilds", "named", "proves_dependencies"]
 
 ALL = ":all:"
 RELIED_ON = ("name", "version", "requires-dist", "requires-python", "provides-extra")  # fields that resolvers read
@@ -159,7 +159,7 @@ class SdistBuilds:
         """No build that was done before serves: the nearest one says why."""
         from felloe.build.nearest import why_built
 
-        message = why_built(order.what, builds if self.are_kept else (), order, is_static=_is_static(record))
+        message = why_built(order.what, builds if self.are_kept else (), order, is_static=proves_dependencies(record))
         self._made_builder().workshop.report(Event(code="miss", message=message))
 
     def _tell_what_prepared_metadata_missed(self, done: Build, record: Record, asked: Asked) -> None:
@@ -176,7 +176,7 @@ class SdistBuilds:
         if not self.are_kept:
             return None
         build, wanted = _build_id(asked, record), self._fingerprint(self._inputs(asked))
-        is_static, needs_wheel = _is_static(record), asked.goal != "metadata"
+        is_static, needs_wheel = proves_dependencies(record), asked.goal != "metadata"
         serving = [
             each
             for each in builds
@@ -218,6 +218,7 @@ class SdistBuilds:
         from felloe.cache.contents import project_of
 
         inputs = self._inputs(asked)
+        names = self._passed_names(asked, inputs.extra_env)
         return BuildOrder(
             build=_build_id(asked, record),
             source=build_source(asked.dist, record.entry.content or "", record.entry.scm),
@@ -230,6 +231,9 @@ class SdistBuilds:
             constraints=self._building.build_constraints,
             fingerprint=self._fingerprint(inputs),
             inputs=inputs.shown(),
+            extra_requires=inputs.extra_requires,
+            env=passed({**os.environ, **inputs.extra_env}, names),
+            left_out=left_out(os.environ, names),
             goal=asked.goal,
             project=asked.name or project_of(record, asked.dist.filename),
             may_build=asked.may_build,
@@ -243,13 +247,22 @@ class SdistBuilds:
         return {**general, **self._building.config_settings_package.get(asked.name or "", {})}
 
     def _inputs(self, asked: Asked) -> Inputs:
+        building, name = self._building, asked.name or ""
         return Inputs(
             settings=self._settings(asked),
-            constraints=self._building.build_constraints,
+            constraints=building.build_constraints,
             interpreter=asked.interpreter,
             environ=os.environ,
-            declared=declared_values(self._building.inputs.get(asked.name or "", ()), os.environ),
+            also=building.env,
+            extra_requires=building.extra_requires.get(name, ()),
+            extra_env=building.extra_env.get(name, {}),
+            declared=declared_values(building.inputs.get(name, ()), os.environ),
         )
+
+    def _passed_names(self, asked: Asked, extra_env: Iterable[str]) -> tuple[str, ...]:
+        """What a user has backends of the project get, or says that it depends on: names, and beginnings of them."""
+        declared = (each.variable for each in self._building.inputs.get(asked.name or "", ()))
+        return (*self._building.env, *filter(None, declared), *extra_env)
 
     def _fingerprint(self, inputs: Inputs) -> Fingerprint:
         """Of what is built without isolation another one: it has places of its own in the cache, and serves nobody."""
@@ -285,8 +298,13 @@ def _not_allowed(asked: Asked, why: str, hint: str) -> BuildNeededError:
     )
 
 
-def _is_static(record: Record) -> bool:
-    return record.static is not None and proves(record.static)
+def proves_dependencies(record: Record) -> bool:
+    """Whether the source says itself what it depends on: then its pure wheel is the same wherever it is built.
+
+    Dependencies (in which extras are) are what projects compute from the environment. A version or a requires-python
+    that only a build tells is computed from files, version control and settings, which have digests of their own.
+    """
+    return record.static is not None and "requires-dist" in record.static.fields
 
 
 def _normal_name(build: Build) -> str:

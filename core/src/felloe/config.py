@@ -25,7 +25,15 @@ from typing import Any, NoReturn, TypedDict, Unpack
 from attrs import field, frozen
 
 from felloe import config_readers as read
-from felloe.build_rules import AllowedBuild, DeclaredInput, allowed_builds, declared_inputs
+from felloe.build_rules import (
+    AllowedBuild,
+    DeclaredInput,
+    allowed_builds,
+    declared_inputs,
+    extra_env,
+    extra_requires,
+    passed_variables,
+)
 from felloe.config_layers import Given, Layer, find_layers
 from felloe.errors import ConfigError, RequirementError
 from felloe.format_control import ALL, NONE, FormatControl
@@ -94,9 +102,11 @@ class Building:
 
     `config_settings` are those of every request's backend (PEP 517), `config_settings_package` those of a project by
     name, whoever needs it. `build_constraints` (PEP 508) bind build requirements. Names in `no_build` (or `:all:`) are
-    never built, and where there is a list `allow`, nothing else than what it covers. `inputs` are, by name, what else
-    builds of a project depend on. `builder` is the extension that builds what it accepts in the core's place. What
-    failed before is tried again with `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
+    never built, and where there is a list `allow`, nothing else than what it covers. `env` are names of variables that
+    backends get besides the usual ones, or beginnings of names with a `*`. By name of a project, `extra_requires` are
+    build requirements (PEP 508) and `extra_env` variables besides its own, and `inputs` what else its builds depend on.
+    `builder` is the extension that builds what it accepts in the core's place. What failed before is tried again with
+    `retry_failed`. `build_timeout` is in seconds, of one hook of a backend.
     """
 
     config_settings: Mapping[str, str | list[str]] = field(factory=dict)
@@ -104,6 +114,9 @@ class Building:
     build_constraints: tuple[str, ...] = ()
     no_build: frozenset[str] = frozenset()
     allow: tuple[AllowedBuild, ...] | None = None
+    env: tuple[str, ...] = ()
+    extra_requires: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    extra_env: Mapping[str, Mapping[str, str]] = field(factory=dict, repr=False)
     inputs: Mapping[str, tuple[DeclaredInput, ...]] = field(factory=dict)
     builder: str | None = None
     no_build_isolation: bool = False
@@ -206,8 +219,8 @@ class Config:
         """The settings that hold in `cwd`; see the top of this module for what outranks what.
 
         Raises ConfigError naming the place of what is wrong. Unknown keys in files are left alone, since a later
-        version may know them, but what is in the table of a source is for the source to judge; an unknown keyword is a
-        TypeError.
+        version may know them, but not in the tables that say what may be built and what it depends on; what is in the
+        table of a source is for the source to judge; an unknown keyword is a TypeError.
         """
         if unknown := overrides.keys() - Options.__optional_keys__:
             raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
@@ -289,13 +302,15 @@ def _building(layers: Sequence[Layer]) -> Building:
 
 
 def _build_table(layers: Sequence[Layer]) -> dict[str, Any]:
-    """What `[tool.felloe.build]` says: a table that only files have."""
+    """What `[tool.felloe.build]` says: a table that only files have.
+
+    What is not known is refused: where `allow` is misspelt, everything would be allowed.
+    """
     given = read.first(layers, "build")
     if given is None:
         return {}
-    if not isinstance(given.value, Mapping):
-        read.refuse(given, "a table", given.value)
-    return {key: reader(given.at(key)) for key, reader in BUILD_TABLE.items() if key in given.value}
+    read.check_table(given, tuple(BUILD_TABLE))
+    return {key.replace("-", "_"): reader(given.at(key)) for key, reader in BUILD_TABLE.items() if key in given.value}
 
 
 def _credential_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -540,11 +555,14 @@ BUILDING: Mapping[str, Callable[[Given], Any]] = {
     "retry-failed": read.boolean,
     "build-timeout": read.seconds,
     "concurrent-builds": read.count,
+    "inputs": declared_inputs,
 }
 BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
     "allow": allowed_builds,
+    "env": passed_variables,
+    "extra-requires": extra_requires,
+    "extra-env": extra_env,
     "builder": read.text,
-    "inputs": declared_inputs,
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,

@@ -56,7 +56,8 @@ class Explanation:
     bytes are brought), `prepare` and `build` (a backend runs); `may_follow` one that depends on the bytes. `seconds`
     is how long the backend took last time, `size` the bytes to be received; None where that is not known.
 
-    `fingerprint` is what a build depends on, `build` the nearest one that was done. `differences` are the inputs that
+    `fingerprint` is what a build depends on, `left_out` the names of the variables that its backend would not get (None
+    where no build comes into question), `build` the nearest one that was done. `differences` are the inputs that
     are others now than they were for what is known. `failure` is what an earlier build failed with, which would be told
     again unless what it requires has changed. `error` is what the answer would be, where there is none.
     """
@@ -73,6 +74,7 @@ class Explanation:
     entry: Entry | None = None
     verdict: Verdict | None = None
     fingerprint: Fingerprint | None = None
+    left_out: tuple[str, ...] | None = None
     build: Build | None = None
     differences: tuple[Difference, ...] = ()
     rungs: tuple[Rung, ...] = ()
@@ -109,6 +111,7 @@ class Explanation:
             "entry": self.entry and _entry(self.entry),
             "verdict": self.verdict and _fields(self.verdict, "state", "code", "evidence"),
             "fingerprint": self.fingerprint and self.fingerprint.to_json(),
+            "left-out": None if self.left_out is None else list(self.left_out),
             "build": self.build and _fields(self.build, "build", "goal", "wheel", "built", "seconds"),
             "differences": [each._asdict() for each in self.differences],
             "rung": self.rung,

@@ -19,7 +19,7 @@ from felloe.build.history import History
 from felloe.build.nearest import nearest
 from felloe.build.plan import BuildOrder
 from felloe.build.record import Build, builds_in
-from felloe.building import Material, named
+from felloe.building import Material, named, proves_dependencies
 from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
@@ -28,7 +28,7 @@ from felloe.context import ItemContext, ItemMemo, Owner, Services
 from felloe.database import Before, Item, Line, Parts, may_cut_short
 from felloe.errors import FelloeError, OfflineError
 from felloe.explain import Action, Explanation, Others, Subject, Verdict
-from felloe.metadata import check_identity, proves
+from felloe.metadata import check_identity
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on
 from felloe.routing import Claimed, Route
@@ -229,13 +229,15 @@ class Explaining(Line):
     async def _known_build(self, at: Place, record: Record, goal: BuildGoal) -> Build | None:
         build = await super()._known_build(at, record, goal)
         if build is not None:
-            self._note(build=build, fingerprint=(await self._order(at, record, goal)).fingerprint)
+            self._note_order(await self._order(at, record, goal))
+            self._note(build=build)
         return build
 
     async def _built_before(self, at: Place, checked: Checked, goal: BuildGoal) -> Before | None:
         before = await super()._built_before(at, checked, goal)
         if before is not None:
-            self._note(build=before.build, fingerprint=(await self._order(at, before.record, goal)).fingerprint)
+            self._note_order(await self._order(at, before.record, goal))
+            self._note(build=before.build)
         return before
 
     async def _short_cut(self, at: Place, fetched: Fetched | None) -> RawMetadata | None:
@@ -292,7 +294,7 @@ class Explaining(Line):
         done = builds.done(asked, record)
         asked = named(asked, record, done)
         order = builds.order(asked, record, NOTHING)
-        self._note(fingerprint=order.fingerprint)
+        self._note_order(order)
         before = builds.among(done, asked, record)
         if before is not None and (goal == "metadata" or await self._is_whole(before)):
             self._note(build=before)
@@ -321,11 +323,14 @@ class Explaining(Line):
         self._note(rungs=rungs, steps=steps, may_follow=may_follow)
         return _EnoughError()
 
+    def _note_order(self, order: BuildOrder) -> None:
+        self._note(fingerprint=order.fingerprint, left_out=order.left_out)
+
     def _note_nearest(self, done: Sequence[Build], order: BuildOrder, record: Record) -> None:
         """Of the same source; where there is none, of what its source was before."""
         old = builds_in(self._old) if self._old else []
         same = [*done, *(each for each in builds_in(record) if each.build == order.build)]
-        found = nearest(same or old, order, is_static=record.static is not None and proves(record.static))
+        found = nearest(same or old, order, is_static=proves_dependencies(record))
         seconds = next((each.seconds for each in (*same, *old) if each.goal == order.goal), None)
         self._note(seconds=seconds)
         if found is None:

@@ -22,6 +22,7 @@ from attrs import field, frozen
 
 from felloe.build.failure import Cause
 from felloe.build.hints import cause_of, hint_for, lacks_room
+from felloe.build.variables import BUILD
 from felloe.build.worker import kill_children
 from felloe.cache.root import writing
 from felloe.errors import BuildError
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "BackendProcess", "end_processes", "marked_environ", "running_backend"]
 
-MARK = "FELLOE_BUILD"  # the variable that marks the processes of a build
 WORKER = Path(__file__).with_name("worker.py")
 
 CHUNK = 64 * 2**10  # bytes, as all that follow
@@ -407,7 +407,7 @@ def marked_environ(environ: Mapping[str, str], mark: str) -> dict[str, str]:
 
     In a build of another felloe, what is started here belongs to that build as well.
     """
-    return {**environ, MARK: f"{environ.get(MARK, '')} {mark}".strip()}
+    return {**environ, BUILD: f"{environ.get(BUILD, '')} {mark}".strip()}
 
 
 async def end_processes(marked: str) -> None:

@@ -33,6 +33,7 @@ from felloe.build.plan import (
 from felloe.build.product import moved_wheel, read_given, read_prepared, read_wheel
 from felloe.build.provenance import version_of_backend
 from felloe.build.record import Build
+from felloe.build.variables import naming_left_out
 from felloe.cache.archives import digests_of
 from felloe.cache.layout import Layout
 from felloe.cache.removal import remove_tree
@@ -328,14 +329,17 @@ class Builder:
         return self.workshop.history.add(evolve(build, built=self._now()), folder, is_kept=self._is_kept)
 
     def _remembered(self, site: _Site, environment: Environment, error: BuildError) -> BuildError:
-        """The error with its log, which is kept. What it tells is remembered as its cause has it."""
+        """The error with its log, which is kept. What it tells is remembered as its cause has it.
+
+        It names what its backend did not get.
+        """
         failure = failure_of(error, site.order, requires=_pins(environment.wheels), failed=self._now())
         if self._is_kept and failure.cause != "accident":
             self._failures = [each for each in self._failures if not self._is_same(each, site.order)] + [failure]
         with suppress(CacheError), self._folder() as into:  # a full disk, which is likely to be the error itself
             self._keep_log(site, into)
             self.workshop.history.add_failure(failure, into)
-        return naming_log(error, self.workshop.history.log(site.order))
+        return naming_left_out(naming_log(error, self.workshop.history.log(site.order)), site.order.left_out)
 
     def _refuse_what_failed(self, order: BuildOrder) -> None:
         """Raises BuildError where the same build failed before, and it would be so again."""
@@ -382,10 +386,11 @@ class Builder:
         )
 
     def _environ(self, site: _Site, scripts: Path | None) -> dict[str, str]:
-        temporary = site.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
+        folders = {"temporary": site.folder / "tmp", "home": site.folder / "home"}
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
         waiting = [frame.build for frame in (*site.order.stack, site.order.frame)]
-        environ = process_environ(os.environ, scripts=scripts, temporary=temporary, waiting=waiting)
+        environ = process_environ(site.order.env, **folders, scripts=scripts, waiting=waiting)
         return marked_environ(environ, str(site.folder))
 
     @asynccontextmanager

@@ -23,8 +23,7 @@ def declared_values(inputs: Iterable[DeclaredInput], environ: Mapping[str, str])
     Raises ConfigError for what is no file of at most 64 MiB that can be read; a FIFO or a device is not opened.
     """
     return {
-        each.text: environ.get(each.text.partition(":")[2]) if each.path is None else _of_file(each.text, each.path)
-        for each in inputs
+        each.text: _of_file(each.text, each.path) if each.path else environ.get(each.variable or "") for each in inputs
     }
 
 
@@ -54,5 +53,5 @@ def _sha256(text: str, path: Path) -> str:
 def _refused(text: str, path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"`{text}`, on which builds are declared to depend, {why}: `{path}`",
-        hint="Correct it under [tool.felloe.build] inputs.",
+        hint="Correct it in the table [tool.felloe.inputs.NAME] of the project.",
     )

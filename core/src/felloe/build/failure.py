@@ -16,6 +16,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from felloe.build.plan import BuildOrder
+from felloe.build.variables import naming_left_out
 from felloe.errors import BuildError
 from felloe.values import BuildGoal, Fingerprint, Json
 
@@ -99,7 +100,8 @@ class Failure:
         payload = {"hook": self.hook, "tail": list(self.tail), "cause": self.cause, "failed": self.failed}
         message = f"{self.message.replace(self.what, order.what)} (it failed {age}, and is not built again as it was)"
         hint = f"{self.hint}; {RETRY}" if self.hint else RETRY
-        return naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
+        error = naming_log(BuildError(message, hint=hint, code=self.code, **payload), log)
+        return naming_left_out(error, order.left_out)
 
 
 TEXTS = ("build", "what", "project", "failed")

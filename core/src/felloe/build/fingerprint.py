@@ -2,8 +2,9 @@
 
 Digests decide; the inputs themselves, without secrets, are kept beside them to say what changed.
 
-`settings` changes what any build gives. `interpreter` is the Python it ran on. `toolchain` is what compilers read, on
-which only a wheel with compiled code depends.
+`settings` changes what any build gives. `interpreter` is the kind of Python it ran on: implementation, minor version,
+ABI, platform and C library, which is what compiled code is for. `toolchain` is what compilers read, on which only a
+wheel with compiled code depends.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import field, frozen
 
+from felloe.build.variables import of_role
 from felloe.errors import FelloeError
-from felloe.interpreter import lasting_markers
 from felloe.request import parse_pep508, redacted
 from felloe.values import Fingerprint
 
@@ -27,18 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Inputs", "differences", "fingerprint_of", "fits", "preference", "serves"]
 
-# Names of variables, and of those that begin so, which compilers and the backends that call them read.
-# fmt: off
-TOOLCHAIN = frozenset(
-    {
-        "AR", "ARCHFLAGS", "ARFLAGS", "CC", "CFLAGS", "CPATH", "CPLUS_INCLUDE_PATH", "CPP", "CPPFLAGS", "CXX",
-        "CXXFLAGS", "C_INCLUDE_PATH", "DISTUTILS_USE_SDK", "F77", "FC", "FFLAGS", "LD", "LDCXXSHARED", "LDFLAGS",
-        "LDSHARED", "LIBRARY_PATH", "LIBS", "MACOSX_DEPLOYMENT_TARGET", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_PATH",
-        "RUSTFLAGS", "_PYTHON_HOST_PLATFORM",
-    }
-)
-# fmt: on
 LEADING_DIGITS = re.compile("[0-9]{1,18}")
+# What the platform tags of an interpreter (PEP 600, 656; macOS) say of the system below it, with the release.
+C_LIBRARY = re.compile("((?:many|musl)linux)_([0-9]{1,9})_([0-9]{1,9})_")
+MACOS = re.compile("(macosx)_([0-9]{1,9})_([0-9]{1,9})_")
 LONGEST_SHOWN = 1000  # characters of an input
 # Words in the name or the value of an input, and how the tokens of well-known services begin.
 MAY_BE_SECRET = re.compile(
@@ -46,41 +40,44 @@ MAY_BE_SECRET = re.compile(
     "|gh[oprsu]_|glpat-|pypi-|akia",
     re.IGNORECASE,
 )
-# What backends and the tools that make versions read: it may change any wheel, and metadata too.
-BACKENDS_PREFIXES = (
-    "FLIT_", "HATCH_BUILD_", "MATURIN_", "PBR_", "PDM_BUILD_", "POETRY_DYNAMIC_VERSIONING_", "SETUPTOOLS_",
-    "VCS_VERSIONING_", "VERSIONINGIT_",
-)  # fmt: skip
-TOOLCHAIN_PREFIXES = ("CARGO_BUILD_", "CMAKE_", "MESON", "SKBUILD_")
 
 
 @frozen(kw_only=True)
 class Inputs:
     """What a build depends on besides its source: config settings, build constraints, interpreter and variables.
 
-    `declared` are further ones, by name, that a user says the project depends on; None for what is not there.
+    Of the variables `environ` those count that `felloe.build.variables` names, and what `also` names (see there).
+    `extra_requires` are build requirements, and `extra_env` variables with their values, that a user adds to those of
+    the project. `declared` are further inputs, by name, that a user says it depends on; None for what is not there.
     """
 
     settings: Mapping[str, Json]
     constraints: tuple[str, ...]
     interpreter: Interpreter
     environ: Mapping[str, str]
+    also: tuple[str, ...] = ()
+    extra_requires: tuple[str, ...] = ()
+    extra_env: Mapping[str, str] = field(factory=dict)
     declared: Mapping[str, str | None] = field(factory=dict)
 
     @property
     def tables(self) -> dict[str, dict[str, Json]]:
         """What each of the three digests is made of."""
-        settings = {"settings": dict(self.settings), "constraints": sorted(map(_normal, self.constraints))}
-        if variables := {name: value for name, value in self.environ.items() if name.startswith(BACKENDS_PREFIXES)}:
-            settings["variables"] = variables
-        interpreter = self.interpreter
+        environ = {name: value for name, value in self.environ.items() if name not in self.extra_env}
+        more = {
+            "variables": of_role("settings", environ, self.also),
+            "extra-requires": sorted(map(_normal, self.extra_requires)),
+            "extra-env": dict(self.extra_env),
+            "declared": dict(self.declared),
+        }
         return {
-            "settings": {**settings, "declared": dict(self.declared)} if self.declared else settings,
-            "interpreter": {
-                "markers": lasting_markers(interpreter),
-                "tag": interpreter.tags[0] if interpreter.tags else "",
+            "settings": {
+                "settings": dict(self.settings),
+                "constraints": sorted(map(_normal, self.constraints)),
+                **{name: value for name, value in more.items() if value},
             },
-            "toolchain": {name: value for name, value in self.environ.items() if _is_toolchain(name)},
+            "interpreter": _interpreter(self.interpreter),
+            "toolchain": of_role("toolchain", environ, self.also),
         }
 
     def shown(self) -> dict[str, str]:
@@ -90,8 +87,9 @@ class Inputs:
             **{f"settings.{name}": value for name, value in tables["settings"]["settings"].items()},
             **{f"declared.{name}": value for name, value in self.declared.items()},
             "build-constraints": ", ".join(tables["settings"]["constraints"]),
-            **{f"interpreter.{name}": value for name, value in tables["interpreter"]["markers"].items()},
-            "interpreter.tag": tables["interpreter"]["tag"],
+            "extra-requires": ", ".join(tables["settings"].get("extra-requires", ())),
+            **{f"extra-env.{name}": value for name, value in self.extra_env.items()},
+            **{f"interpreter.{name}": value for name, value in tables["interpreter"].items()},
             **{f"toolchain.{name}": value for name, value in tables["toolchain"].items()},
             **{f"backend.{name}": value for name, value in tables["settings"].get("variables", {}).items()},
         }
@@ -127,8 +125,9 @@ def serves(build: Build, wanted: Fingerprint, interpreter: Interpreter, *, needs
     """Whether a build that was done answers now.
 
     Its settings have to be the same. A pure wheel of a source that proves its dependencies itself (`is_static`) is the
-    same wherever it is built; any other is for the interpreter that it was built on, and for its toolchain too where
-    it has compiled code in it.
+    same wherever it is built; any other is for the kind of interpreter that it was built on, and for its toolchain too
+    where it has compiled code in it. So a wheel for `linux_x86_64`, a tag that says nothing of the C library, does not
+    serve where that is another one.
     """
     if needs_wheel and build.wheel is None:
         return False
@@ -162,6 +161,28 @@ def fits(wheel: str, interpreter: Interpreter) -> bool:
     return any(tag in supported for tag in _tags(wheel.removesuffix(".whl")))
 
 
+def _interpreter(interpreter: Interpreter) -> dict[str, Json]:
+    """What builds depend on of it; "" for what it has not. Its patch version changes no build, so it is not there."""
+    return {
+        "implementation": interpreter.markers.get("implementation_name", ""),
+        "version": ".".join(interpreter.version.split(".")[:2]),
+        "abi": interpreter.tags[0].split("-")[1] if interpreter.tags else "",
+        "platform": interpreter.markers.get("sys_platform", ""),
+        "machine": interpreter.markers.get("platform_machine", ""),
+        "macos": _newest(MACOS, interpreter.tags),
+        "libc": _newest(C_LIBRARY, interpreter.tags),
+    }
+
+
+@lru_cache(maxsize=64)  # there are a thousand tags, and every known build is compared with them
+def _newest(system: re.Pattern[str], tags: tuple[str, ...]) -> str:
+    """As `manylinux_2_36`: an interpreter has tags for every release up to its own."""
+    platforms = {tag.rpartition("-")[2] for tag in tags}
+    found = (match for platform in platforms if (match := system.match(platform)))
+    best = max(found, key=lambda match: (int(match[2]), int(match[3])), default=None)
+    return "_".join(best.groups()) if best else ""
+
+
 def _normal(constraint: str) -> str:
     """However it is written. What cannot be read is refused where it is used."""
     try:
@@ -186,10 +207,6 @@ def _shown(name: str, value: Json) -> str:
     if MAY_BE_SECRET.search(name) or MAY_BE_SECRET.search(text) or len(text) > LONGEST_SHOWN:
         return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
     return redacted(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _is_toolchain(name: str) -> bool:
-    return name in TOOLCHAIN or name.startswith(TOOLCHAIN_PREFIXES)
 
 
 def _digest(inputs: Mapping[str, Json]) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 from attrs import field, frozen
 
+from felloe.build.variables import WAITING
 from felloe.errors import BuildError
 from felloe.metadata import load_pyproject
-from felloe.scm import OF_ANOTHER_REPOSITORY
 from felloe.values import BuildGoal, BuildJob, Dist, Fingerprint, Frame, Interpreter, Json, Stack
 
 __all__ = [
@@ -35,11 +35,8 @@ __all__ = [
 
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 LEGACY_REQUIRES = ("setuptools>=40.8.0",)
-# What would lead a backend out of its own environment or change how its Python works; what is meant for us, pip and uv
-# alone, which may be addresses with passwords.
-LEFT_OUT = frozenset({"VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"})
-WAITING = "FELLOE_WAITING_BUILDS"  # the variable that tells a felloe, which a backend may call, who waits for that
-LEFT_OUT_PREFIXES = ("FELLOE_", "PIP_", "PYTHON", "UV_")
+# The variables by which programs find the home folder.
+HOMES = ("HOME", "USERPROFILE") if os.name == "nt" else ("HOME",)
 
 
 @frozen(kw_only=True)
@@ -57,10 +54,11 @@ class BuildOrder:
 
     `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
     for a wheel that leads there (PEP 660). `source` says what `build` is the id of. `what` names it in errors.
-    `inputs` and `fingerprint` say all that the build depends on. Where `may_build` is false, a backend that cannot
-    prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds since the epoch) is
-    tried again. `project` is its name (normalised; "" where nobody knows), by which it is found when it is to be
-    removed. The rest is as in `felloe.values.BuildJob`.
+    `inputs` and `fingerprint` say all that the build depends on. `env` are the variables that its backend gets, but for
+    those of its place, and `left_out` the names of the user's that it does not get. Where `may_build` is false, a
+    backend that cannot prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds
+    since the epoch) is tried again. `project` is its name (normalised; "" where nobody knows), by which it is found
+    when it is to be removed. The rest is as in `felloe.values.BuildJob`.
     """
 
     build: str
@@ -75,6 +73,8 @@ class BuildOrder:
     extra_requires: tuple[str, ...] = ()
     fingerprint: Fingerprint
     inputs: Mapping[str, str] = field(factory=dict)
+    env: Mapping[str, str] = field(factory=dict, repr=False)
+    left_out: tuple[str, ...] = ()
     goal: BuildGoal
     project: str = ""
     may_build: bool = True
@@ -164,22 +164,19 @@ def waiting_builds(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def process_environ(
-    environ: Mapping[str, str], *, scripts: Path | None, temporary: Path, waiting: Iterable[str] = ()
+    env: Mapping[str, str], *, scripts: Path | None, temporary: Path, home: Path, waiting: Iterable[str] = ()
 ) -> dict[str, str]:
-    """The environment of a backend: ours without what leads it elsewhere or is secret; `scripts` first on PATH.
+    """The environment of a backend: `env` (see BuildOrder), `scripts` first on PATH, and folders of its own.
 
-    Who builds elsewhere has none of ours. `waiting` are the builds that wait for it, its own among them.
+    Who builds elsewhere has no scripts of ours. `waiting` are the builds that wait for it, its own among them. A home
+    folder stays that of somebody where `env` has it.
     """
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in LEFT_OUT | OF_ANOTHER_REPOSITORY and not name.startswith(LEFT_OUT_PREFIXES)
-    }
-    path = os.pathsep.join(map(str, filter(None, [scripts, environ.get("PATH", os.defpath)])))
+    path = os.pathsep.join(map(str, filter(None, [scripts, env.get("PATH", os.defpath)])))
     ours = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     if waiting:
-        ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(environ)}))
-    return {**kept, **ours, "PATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INPUT": "1"}
+        ours[WAITING] = ",".join(sorted({*waiting, *waiting_builds(env)}))
+    ours |= {"PATH": path, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INPUT": "1"}
+    return {**dict.fromkeys(HOMES, str(home)), **env, **ours}
 
 
 def _build_system(document: Mapping[str, Any], what: str) -> BuildSystem:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from felloe.build.record import Build
+from felloe.build.variables import told
 from felloe.cli.options import Asked, answering, open_session
 from felloe.cli.output import end, print_results, printable, show_error
 from felloe.explain import Explanation, Subject
@@ -66,6 +67,8 @@ def _lines(explanation: Explanation) -> Iterator[Line]:
         yield "changed", str(difference)
     if explanation.fingerprint is not None:
         yield "fingerprint", ", ".join(map(" ".join, explanation.fingerprint.to_json().items()))
+    if explanation.left_out:
+        yield "left out", told(explanation.left_out)
     if explanation.build is not None:
         yield "build", _told(explanation.build)
     if explanation.rungs:

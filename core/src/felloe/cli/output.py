@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
+OF_A_BUILD = ("log", "left-out")  # of the payload of an error
 REPORT_IT = "this is a fault of felloe: report it, with the command and what FELLOE_STRICT=1 shows"
 # What is worth a line without -v, in `plain`: the rest is for those who want to know why.
 PLAIN = frozenset({"build", "download", "waiting", "warning"})
@@ -51,11 +52,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def error_object(error: BaseException) -> dict[str, str]:
-    """An error as the JSON output has it; that of a build names the file with all that its backend printed."""
+def error_object(error: BaseException) -> dict[str, Any]:
+    """An error as the JSON output has it.
+
+    That of a build names the file with all that its backend printed, and the variables that this did not get.
+    """
     if isinstance(error, FelloeError):
-        log = {"log": error.payload["log"]} if "log" in error.payload else {}
-        return {"code": error.code, "message": str(error), "hint": error.hint, **log}
+        of_a_build: dict[str, Any] = {key: error.payload[key] for key in OF_A_BUILD if key in error.payload}
+        return {"code": error.code, "message": str(error), "hint": error.hint, **of_a_build}
     return {"code": "internal-error", "message": f"{type(error).__name__}: {error}", "hint": REPORT_IT}
 
 

@@ -103,7 +103,7 @@ def resolution_key(
 ) -> str:
     """Hex over what a resolution depends on besides what is listed.
 
-    `sources` are names and addresses, in the order of asking. `settings` are the config settings by project, with
+    `sources` are names and addresses, in the order of asking. `settings` are config settings and variables, with
     which metadata may have to be built.
     """
     inputs = {

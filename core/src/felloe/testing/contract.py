@@ -281,13 +281,18 @@ class SourceContract:
     # -- answers
 
     def test_it_answers(self, backend: str, bench: Bench) -> None:
-        """Metadata of what it knows; of a wheel the same by a short cut as from the whole file."""
+        """Metadata of what it knows; of a wheel the same by a short cut, or prepared, as from the whole file."""
         known = self._known()
 
         async def check(run: Run) -> None:
             answer = await self._ask(run, known)
             if answer.dist.kind == "wheel" or self.builds:
                 wheel = await run.database.wheel(known)
+                if wheel.metadata.fields != answer.metadata.fields and "build" in run.calls:
+                    broken(
+                        f"`build` prepares other metadata than its wheel `{wheel.filename}` has",
+                        "give a wheel for the goal `metadata` where what you have is not just what will be in it",
+                    )
                 if wheel.metadata.fields != answer.metadata.fields:
                     broken(
                         f"`metadata` tells other things than the file `{wheel.filename}`",

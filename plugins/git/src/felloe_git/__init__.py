@@ -77,8 +77,9 @@ class GitRepository:
 
     @hookimpl
     def cache_key(self, dist: Dist) -> CacheKey:
-        """What each project of a repository tells of itself is kept apart."""
-        return CacheKey(parts=(Remote.of(dist.locator["url"]).key_of(dist.subdirectory), commit_of(dist)))
+        """What each project of a repository tells of itself is kept apart, and what an editable one would tell."""
+        what = [dist.subdirectory, *(["editable"] if dist.editable else [])]
+        return CacheKey(parts=(Remote.of(dist.locator["url"]).key_of(*what), commit_of(dist)))
 
     @hookimpl
     async def check_freshness(self, dist: Dist, entry: Entry, ctx: Context) -> Fresh | Stale:

@@ -72,11 +72,12 @@ class Remote:
         """Where `ref` is a full commit, which nobody has to be asked for."""
         return self.ref.lower() if self.ref is not None and is_commit(self.ref) else None
 
-    def key_of(self, subdirectory: str | None) -> str:
-        """As `key`, of the project in that folder of the repository."""
-        if subdirectory is None:
+    def key_of(self, *what: str | None) -> str:
+        """As `key`, of the project in the folder of the repository that `what` begins with, if any."""
+        if not any(what):
             return self.key
-        return hashlib.sha256(f"{self.key}\0{subdirectory}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        text = "\0".join([self.key, *(each or "" for each in what)])
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def is_local(self) -> bool:
