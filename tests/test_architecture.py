@@ -122,6 +122,7 @@ LAZY = {  # what is imported in functions
     "net/keyring.py": {"anyio", "keyring"},
     "registry.py": {"importlib.metadata"},
     "resolution/resolve.py": {"anyio", "resolvelib"},
+    "stepping.py": {"anyio"},
     "felloe_path/reading.py": {"anyio"},
     "felloe_path/declared.py": {"tomllib"},
     "felloe_pypi/__init__.py": {"distlib"},
