@@ -31,6 +31,7 @@ from felloe.interpreter import describe
 from felloe.net.credentials import Credentials
 from felloe.net.download import Downloads
 from felloe.net.pages import Pages
+from felloe.net.room import Room
 from felloe.progress import Event, Reporter, SilentReporter
 from felloe.registry import Registry, installed, load_registry
 from felloe.stepping import is_stepping, must_not_step, work
@@ -79,6 +80,7 @@ class Database(Line):
         self._store = Store(self._layout.root, self._run, self._report)
         self._archives = Archives(self._layout, self._store)
         self._network = _Network(self.config, self.extensions, self._report)
+        self._room = Room(self.config.limits.max_pages_memory)
         self._interpreter: Interpreter | None = None
         self._peeked: Interpreter | None = None
         self._tasks: TaskGroup | None = None
@@ -227,7 +229,9 @@ class Database(Line):
             layout=self._layout,
             run=run,
             store=store,
-            pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
+            pages=Pages(
+                client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes, self._room
+            ),
             downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, run.folder, limits),
             memory=Memory(),
             limits=limits,

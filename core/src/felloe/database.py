@@ -269,8 +269,8 @@ class Line:
         request = self._request(item)
         if self._parts.config.policy.require_hashes:
             hash_rules.refuse_without_hash(request)
-        dists = await self.find(request)
         await self._parts.know_interpreter()
+        dists = await self.find(request)
         return self._at(request, self.select(dists, request), stack)
 
     def _request_for(self, dist: Dist, stack: Stack) -> Request:

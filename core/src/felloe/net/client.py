@@ -7,6 +7,7 @@ import math
 import os
 import ssl
 import stat
+import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
+PIECE = 1024  # bytes that are decoded at once where memory counts: they may stand for a thousand times as many
 # Over all of its time, it has to bring on average this much a second, as soon as it has taken ten times the span that
 # is free; before that, less. Many downloads that share a thin line are not cut, and what drips does not go on for days.
 SLOWEST_RATE, RISE = 10 * 1024, 10
@@ -121,26 +123,42 @@ class Response:
         self._began = anyio.current_time()
         self._received = 0
 
-    async def pour(self, write: Callable[[bytes], None]) -> None:
-        """Hands the body to `write` in blocks, as it was sent: not decoded.
+    async def pour(
+        self,
+        write: Callable[[bytes], None],
+        pause: Callable[[], Awaitable[None]] | None = None,
+        most: int = sys.maxsize,
+    ) -> None:
+        """Hands the body to `write` in blocks of `most` bytes, as it was sent: not decoded. `pause` follows each block.
 
         Raises TimeoutError or NetworkError where it comes too slowly, and what `write` raises.
         """
         chunks = self._response.aiter_raw()
         try:
             while block := await self._next_block(chunks):
-                write(block)
+                for start in range(0, len(block), most):
+                    write(block[start : start + most])
+                    if pause:
+                        await self._while_nothing_is_owed(pause)
         finally:
             await _end(chunks)
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body, decoded.
+    async def body(self, max_bytes: int, grow: Callable[[int], Awaitable[None]] | None = None) -> bytes:
+        """The whole body, decoded; `grow` is told of its size so far, and may wait.
 
         Raises SourceError where it is longer than `max_bytes`, or encoded as nobody asked for or not as it says.
         """
         text = _Text(self.url, self.headers.get("content-encoding", ""), max_bytes)
-        await self.pour(text.write)
+        if grow is None:
+            await self.pour(text.write)
+        else:
+            await self.pour(text.write, lambda: grow(text.size), PIECE if text.is_encoded else sys.maxsize)
         return text.whole()
+
+    async def _while_nothing_is_owed(self, pause: Callable[[], Awaitable[None]]) -> None:
+        began = anyio.current_time()
+        await pause()
+        self._began += anyio.current_time() - began
 
     async def _next_block(self, chunks: AsyncIterator[bytes]) -> bytes:
         """At least SLOWEST_BLOCK bytes, or what is left; b"" at the end."""
@@ -180,7 +198,7 @@ class _Text:
         if encoding.lower() not in ENCODINGS:
             raise SourceError(f"{url} is encoded as `{encoding}`, which nobody asked for", code="unknown-encoding")
         self._url = url
-        self._is_encoded = encoding.lower() not in PLAIN
+        self.is_encoded = encoding.lower() not in PLAIN
         self._max_bytes = max_bytes
         self._received = 0
         self._format = RAW
@@ -192,10 +210,14 @@ class _Text:
         self._received += len(block)
         if self._received > 2 * self._max_bytes + OVERHEAD:  # what stands for nothing could go on for ever
             raise self._too_large()
-        if not self._is_encoded:
+        if not self.is_encoded:
             self._add(block)
-        while self._is_encoded and (block := self._without_padding(block)):
+        while self.is_encoded and (block := self._without_padding(block)):
             block = self._decode(block)
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
 
     def whole(self) -> bytes:
         if self._decoder is not None and not self._decoder.eof:
