@@ -22,7 +22,7 @@ from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
 from felloe.entries import Entries, counted_scm
-from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
+from felloe.errors import REPORT, BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
 from felloe.hookspecs import EXTENSIONS
 from felloe.metadata import check_identity, proves
@@ -223,7 +223,7 @@ class Line:
         brought = await self._bring(at, checked)
         known = await self._recall(at, brought.record)
         if known is None:
-            raise ContractError(f"{at.what} was read, and gave no metadata")
+            raise ContractError(f"{at.what} was read, and gave no metadata", hint=REPORT)
         answer = self._answer(at, brought.record, known, cached=not brought.received)
         return _wheel(answer, brought.path, at.dist.filename, brought.record.entry.digests["sha256"])
 

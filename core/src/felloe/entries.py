@@ -13,7 +13,7 @@ from felloe.build.plan import project_folder, read_pyproject
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.config import Limits
-from felloe.errors import ContractError
+from felloe.errors import REPORT, ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
@@ -120,20 +120,24 @@ class Entries:
 
     async def _put(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
         if fetched.path.is_symlink() or not fetched.path.is_file():
-            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file")
+            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file", hint=REPORT)
         digests = await digests_of(fetched.path, hash_rules.algorithms(at.request, at.dist))
         hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
-            raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
+            raise ContractError(
+                f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`", hint=REPORT
+            )
         path = self._archives.put(fetched.path, digests["sha256"], fetched.filename or at.dist.filename)
         return path, self._entry(at, digests, fetched.validators, verified=True)
 
     def _tree(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
         """It stays in scratch: a build may change it, and its source brings another copy at any time."""
         if fetched.path.is_symlink() or not fetched.path.is_dir():
-            raise ContractError(f"source `{at.source.name}` fetched a tree that is not a folder")
+            raise ContractError(f"source `{at.source.name}` fetched a tree that is not a folder", hint=REPORT)
         if not is_tree_content(fetched.content or ""):
-            raise ContractError(f"source `{at.source.name}` fetched a tree and does not say its content id")
+            raise ContractError(
+                f"source `{at.source.name}` fetched a tree and does not say its content id", hint=REPORT
+            )
         entry = self._entry(at, {}, fetched.validators, verified=False)
         return fetched.path, evolve(entry, content=fetched.content, scm=counted_scm(at.dist, fetched))
 

@@ -17,7 +17,7 @@ from felloe.config import Limits
 from felloe.errors import ArchiveError
 from felloe.net.decompression import decompressor_for, open_decompressed
 from felloe.net.dist_info import find_metadata
-from felloe.net.limits import DEFAULT_LIMITS, Budget
+from felloe.net.limits import DEFAULT_LIMITS, HINT, Budget
 from felloe.net.member import Member, naming, shown
 from felloe.net.tar import TarReader
 from felloe.net.tree import Tree
@@ -103,7 +103,7 @@ def _contents(member: Member, max_member: int) -> bytes | None:
         contents += block
         if len(contents) > max_member:
             message = f"holds more than {max_member} bytes in `{shown(member.name)}`"
-            raise ArchiveError(message, code="archive-too-large")
+            raise ArchiveError(message, hint=HINT.format("`max-metadata-bytes`"), code="archive-too-large")
     return bytes(contents)
 
 

@@ -52,6 +52,7 @@ logging.getLogger("stamina").addHandler(logging.NullHandler())
 PROXY_SCHEMES = frozenset({"http", "https"})
 PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
 HINT_LARGE = "look whether the address is right; if it is, raise `max-page-bytes` or `max-metadata-bytes`"
+SERVER = "tell whoever runs the server, or the proxy before it"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
 GZIP, ZLIB, RAW = 31, 15, -15  # "window bits", by which zlib tells its formats apart
 MOST_MEMBERS = 10_000  # of one body; each takes some time, however little it holds
@@ -196,7 +197,9 @@ class _Text:
 
     def __init__(self, url: Url, encoding: str, max_bytes: int) -> None:
         if encoding.lower() not in ENCODINGS:
-            raise SourceError(f"{url} is encoded as `{encoding}`, which nobody asked for", code="unknown-encoding")
+            raise SourceError(
+                f"{url} is encoded as `{encoding}`, which nobody asked for", hint=SERVER, code="unknown-encoding"
+            )
         self._url = url
         self.is_encoded = encoding.lower() not in PLAIN
         self._max_bytes = max_bytes
@@ -264,7 +267,7 @@ class _Text:
         return SourceError(message, hint=HINT_LARGE, code="too-large")
 
     def _damaged(self, reason: str) -> SourceError:
-        return SourceError(f"{self._url} is not encoded as it says: {reason}", code="invalid-encoding")
+        return SourceError(f"{self._url} is not encoded as it says: {reason}", hint=SERVER, code="invalid-encoding")
 
 
 def _format_of(first: int) -> int:
@@ -356,7 +359,10 @@ class Client:
                         return _Refused(url, pair, _error_status(response))
                     raise _error_status(response)
             url = _redirected(url, target)
-        raise NetworkError(f"{request.url} redirects more than {MOST_REDIRECTS} times")
+        raise NetworkError(
+            f"{request.url} redirects more than {MOST_REDIRECTS} times",
+            hint="correct the address to the one that it leads to in the end, if there is one",
+        )
 
     def _headers(self, url: Url, request: Exchange) -> tuple[Mapping[str, str], tuple[str, str] | None]:
         """What is sent along, and the user name and password in it, unless the source has a word of its own."""
@@ -581,9 +587,15 @@ def _redirected(url: Url, target: str) -> Url:
     try:
         new = url.join(target)
     except RequirementError as error:
-        raise NetworkError(f"{url} redirects to what is no URL: {error}", code="forbidden-redirect") from error
+        raise NetworkError(
+            f"{url} redirects to what is no URL: {error}", hint=SERVER, code="forbidden-redirect"
+        ) from error
     if new.scheme not in {"http", "https"} or (url.scheme, new.scheme) == ("https", "http"):
-        raise NetworkError(f"{url} redirects to {new}, which is refused", code="forbidden-redirect")
+        raise NetworkError(
+            f"{url} redirects to {new}, which is refused",
+            hint="give an address that leads to https at once",
+            code="forbidden-redirect",
+        )
     return new
 
 

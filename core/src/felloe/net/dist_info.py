@@ -8,6 +8,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from felloe.errors import ArchiveError
+from felloe.net.limits import HINT
 from felloe.net.member import shown
 from felloe.net.zip_entry import Entry
 
@@ -28,7 +29,9 @@ def find_metadata(entries: Iterable[Entry], filename: str, max_bytes: int) -> En
     if len(found) != 1 or found[0].kind != "file":
         raise ArchiveError(f"holds {len(found) or 'no'} files `{shown(folder)}/METADATA`, and has to hold one")
     if max(found[0].size, found[0].packed) > max_bytes:
-        raise ArchiveError(f"has METADATA of {found[0].size} bytes", code="archive-too-large")
+        raise ArchiveError(
+            f"has METADATA of {found[0].size} bytes", hint=HINT.format("`max-metadata-bytes`"), code="archive-too-large"
+        )
     return found[0]
 
 

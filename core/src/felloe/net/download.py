@@ -282,7 +282,11 @@ class _Parts:
         request = Exchange(url=self._url, headers=headers, answers=NO_RANGES | {206})
         data: bytes = await self._client.exchange(request, read)
         if len(data) != last - first + 1:
-            raise NetworkError(f"{self._url}: the server sent {len(data)} of {last - first + 1} bytes", transient=True)
+            raise NetworkError(
+                f"{self._url}: the server sent {len(data)} of {last - first + 1} bytes",
+                hint="try again",
+                transient=True,
+            )
         return data
 
     def _check_same_file(self, response: Response, first: int, last: int) -> None:
@@ -312,7 +316,11 @@ class _HashedFile:
     def write(self, block: bytes) -> None:
         self.size += len(block)
         if self.size > self._max_bytes:
-            raise SourceError(f"{self._what} is larger than {self._max_bytes} bytes", code="too-large")
+            raise SourceError(
+                f"{self._what} is larger than {self._max_bytes} bytes",
+                hint="look whether it is the file that you mean",
+                code="too-large",
+            )
         self._file.write(block)
         self._hashing.update(block)
 

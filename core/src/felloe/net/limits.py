@@ -6,7 +6,7 @@ from felloe.config import Limits
 from felloe.errors import ArchiveError
 from felloe.stepping import check_cancelled
 
-__all__ = ["DEFAULT_LIMITS", "Budget"]
+__all__ = ["DEFAULT_LIMITS", "HINT", "Budget"]
 
 DEFAULT_LIMITS = Limits()
 HINT = "do not use the archive, if nobody tells why it is so large; with good reason, raise {} in the configuration"

@@ -160,7 +160,10 @@ def lay_repository(repository: Repository, top: Path, check: Check) -> None:
         if repository.shared_index:
             _copy_there(repository.shared_index, folder / repository.shared_index.name, check)
     except OSError as error:
-        raise CacheError(f"a git repository cannot be made in the cache: {error.strerror or error}") from error
+        raise CacheError(
+            f"a git repository cannot be made in the cache: {error.strerror or error}",
+            hint="free some space, or name another folder with --cache-dir",
+        ) from error
 
 
 def top_in(copy: Path, root: Path, repository: Repository) -> Path:
