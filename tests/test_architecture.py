@@ -105,6 +105,7 @@ LAZY = {  # what is imported in functions
     "build_requirements.py": {"anyio"},
     "cache/archives.py": {"anyio"},
     "cache/locks.py": {"anyio", "filelock"},
+    "cache/temporary.py": {"filelock"},
     "cache/records.py": {"anyio"},
     "cli/program.py": {"importlib.metadata"},
     "command.py": {"anyio"},
@@ -131,7 +132,6 @@ LAZY = {  # what is imported in functions
 
 # Who writes in a folder that was handed to it, and why. Nothing else outside cache/ writes at all.
 WRITES_WHERE_TOLD = {
-    "assembly.py": "the temporary folder of --no-cache",
     "build/backend.py": "the log of a build",
     "build/builder.py": "folders in the scratch folder of a build",
     "build/history.py": "the log of a build",

@@ -155,6 +155,28 @@ def test_a_reader_that_goes_in_the_middle(felloe: Program) -> None:
     assert (process.returncode, err) == (1, "")
 
 
+@pytest.mark.parametrize("arguments", [["explain", "acme"], ["metadata", "acme", "--no-cache"]])
+@pytest.mark.parametrize("next_run", [["explain", "gamma"], ["metadata", "gamma"]])
+def test_a_later_run_removes_what_a_killed_one_has_left(
+    felloe: Program, index: IndexServer, arguments: list[str], next_run: list[str]
+) -> None:
+    temporary, foreign = felloe.cwd / "tmp", felloe.cwd / "tmp/felloe-run-of-somebody"
+    foreign.mkdir(parents=True)
+    (foreign / "file").touch()
+    reached, never = threading.Event(), threading.Event()
+    index.behave("/simple/acme/", Behaviour(reached=reached, hold=never))
+    process = felloe.start(*arguments, TMPDIR=str(temporary))
+    assert reached.wait(30)
+    process.kill()
+    process.communicate()
+    assert len([*temporary.iterdir()]) == 2
+
+    felloe(*next_run, TMPDIR=str(temporary))
+
+    assert [*temporary.iterdir()] == [foreign]
+    never.set()
+
+
 def assert_no_child(process: subprocess.Popen[str]) -> None:
     """`Program.start` gives a process group, which is gone when its last process is."""
     with pytest.raises(ProcessLookupError):

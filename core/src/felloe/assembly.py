@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from felloe.cache.layout import Layout
 from felloe.cache.records import Records
 from felloe.cache.run import Run
 from felloe.cache.store import Store
+from felloe.cache.temporary import TemporaryFolder
 from felloe.config import Config
 from felloe.context import Services
 from felloe.database import Item, Line, Parts
@@ -74,7 +74,7 @@ class Database(Line):
         self.extensions = Extensions(found, self.config, self._report)
         self.reporter: Reporter = _Listeners(reporter or SilentReporter(), self.extensions)
         self._clock = clock
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: TemporaryFolder | None = None
         self._layout = Layout(self._root())
         self._run = Run(self._layout)
         self._store = Store(self._layout.root, self._run, self._report)
@@ -114,7 +114,7 @@ class Database(Line):
         """What can be let go of without waiting: the cache."""
         self._run.end()
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.remove()
 
     @property
     def cache(self) -> Layout:
@@ -247,7 +247,7 @@ class Database(Line):
         from felloe.cache.view import ArchivesView, RecordsView, StoreView
         from felloe.explaining import Explaining, Watch
 
-        with tempfile.TemporaryDirectory(prefix="felloe-", ignore_cleanup_errors=True) as folder, _begun(folder) as run:
+        with _aside_run() as run:
             store = StoreView(self._layout.root, run, self._report)
             watch = Watch(self._network.client, run)
             began, archives = self._parts.services.began, ArchivesView(self._layout, store)
@@ -302,8 +302,8 @@ class Database(Line):
     def _root(self) -> Path:
         if self.config.cache_dir is not None:
             return Path(os.path.abspath(self.config.cache_dir))  # noqa: PTH100  # Path.absolute keeps `..`
-        self._temporary = tempfile.TemporaryDirectory(prefix="felloe-")
-        return Path(self._temporary.name) / "cache"
+        self._temporary = TemporaryFolder()
+        return self._temporary.path / "cache"
 
     def _newer_than(self, now: float) -> Callable[[str | None], float | None]:
         def of(name: str | None) -> float | None:
@@ -333,13 +333,15 @@ async def _aside(describe: Callable[[], Interpreter]) -> None:
 
 
 @contextmanager
-def _begun(folder: str) -> Iterator[Run]:
-    """A run in a folder of its own."""
-    run = Run(Layout(Path(folder) / "run"))
+def _aside_run() -> Iterator[Run]:
+    """A run in a temporary folder of its own."""
+    folder = TemporaryFolder()
+    run = Run(Layout(folder.path))
     try:
         yield run
     finally:
         run.end()
+        folder.remove()
 
 
 class _Listeners:
