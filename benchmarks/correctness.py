@@ -16,7 +16,8 @@ builds a plain wheel, so there it is `pip install --prefix RESULT`. Servers say 
 (`Cache-Control: no-cache`), so nobody needs to be told to refresh.
 
 In the table, a row is for a tool `right`, `built again` (all answers are right, a backend ran needlessly), `fails`,
-`stale` (an answer is what a clean build gave before), or `wrong` (any other); the worst of its questions counts. Not to
+`hangs` (for a minute), `stale` (an answer is what a clean build gave before), or `wrong` (any other); the worst of its
+questions counts. Not to
 have an old answer any more is no error: `built again` costs time alone. The tools are as they come, without settings;
 some of what is stale is documented to be so: by default uv looks at no source file of a folder (its `cache-keys`).
 
@@ -30,6 +31,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,11 +44,11 @@ from pathlib import Path
 from attrs import asdict, field, frozen
 from correctness_matrix import HOOKS, ROWS, Ask, Files, answer_in, clean_build, judged, places
 
-VERDICTS = ("right", "built again", "fails", "stale", "wrong")  # the worst comes last
+VERDICTS = ("right", "built again", "fails", "hangs", "stale", "wrong")  # the worst comes last
 INHERITED = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "LD_LIBRARY_PATH")
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 AT_ONCE = 2
-TIME_LIMIT = 120.0  # seconds
+TIME_LIMIT = 60.0  # seconds
 
 Command = Callable[[Ask, Path, Path], list[str]]  # of a question, the folder of the cache, and that of the result
 
@@ -118,32 +120,61 @@ def verdicts(situation: str, tool: str) -> Iterator[tuple[str, str]]:
         with places(folder, python, others) as scene:
             truths: list[Files | None] = []
             for number, ask in enumerate(ROWS[situation](scene)):
-                said, hooks, message = run(TOOLS[tool], ask, folder, folder / f"result-{number}")
+                ended, hooks = run(TOOLS[tool], ask, folder, folder / f"result-{number}")
                 truths.append(clean_build(ask, environ(folder)))
-                yield judged(ask, said, truths, hooks), detail(said, truths[-1], hooks, message)
+                said, message = ended[0].answer, ended[0].message
+                if any(each.answer != said for each in ended):
+                    said = None
+                verdict = "hangs" if any(each.hangs for each in ended) else judged(ask, said, truths, hooks)
+                yield verdict, detail(said, truths[-1], hooks, message)
 
 
-def run(command: Command, ask: Ask, folder: Path, result: Path) -> tuple[Files | None, list[str], str]:
-    """The answer, the hooks that were called, and the last line that it printed."""
+@frozen
+class Ended:
+    """What a process of the tool gave: an answer, and the last line that it printed."""
+
+    answer: Files | None
+    message: str
+    hangs: bool = False
+
+
+def run(command: Command, ask: Ask, folder: Path, result: Path) -> tuple[list[Ended], list[str]]:
+    """What came of each process, and the hooks that were called."""
     work, hooks = folder / "work", folder / "hooks"
     work.mkdir(exist_ok=True)
     (work / "requirements.txt").write_text(f"{ask.text}\n")
     (work / "constraints.txt").write_text("".join(f"{line}\n" for line in ask.constraints))
     (work / "felloe.toml").write_text(f"build.env = {json.dumps(list(ask.passed))}\n")
     hooks.write_text("")
-    done = subprocess.run(
-        command(ask, folder / "cache", result),
+
+    def process(number: int) -> Ended:
+        into = result / str(number)
+        return ended(command(ask, folder / "cache", into), work, {**environ(folder), **ask.environ}, into)
+
+    with ThreadPoolExecutor(ask.at_once) as threads:
+        return list(threads.map(process, range(ask.at_once))), hooks.read_text().splitlines()
+
+
+def ended(command: list[str], work: Path, variables: dict[str, str], result: Path) -> Ended:
+    """What came of it, in a session of its own, which ends with it."""
+    process = subprocess.Popen(
+        command,
         cwd=work,
-        env={**environ(folder), **ask.environ},
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIME_LIMIT,
-        check=False,
+        start_new_session=True,
     )
-    answer = answer_in(result) if done.returncode == 0 else None
-    return answer, hooks.read_text().splitlines(), (done.stdout.strip().splitlines() or [""])[-1]
+    with process:
+        try:
+            printed, _ = process.communicate(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return Ended(None, f"no answer after {TIME_LIMIT:g} s", hangs=True)
+    answer = answer_in(result) if process.returncode == 0 else None
+    return Ended(answer, (printed.strip().splitlines() or [""])[-1])
 
 
 def environ(folder: Path) -> dict[str, str]:

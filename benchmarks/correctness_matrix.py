@@ -125,6 +125,7 @@ class Ask:
     where nothing is to be built; neither where it has to be refused. `builds` is how many builds are needed, by one
     who remembers all that went before; None where that is open. `beside` are wheels that the build requires. `passed`
     are the variables of `environ` that a tool has to be told to give to backends, if it gives them to these at all.
+    So many processes ask `at_once`.
     """
 
     text: str
@@ -138,6 +139,7 @@ class Ask:
     environ: Mapping[str, str] = field(factory=dict)
     passed: Sequence[str] = ()
     beside: Sequence[Path] = ()
+    at_once: int = 1
 
     @property
     def editable(self) -> Path | None:
@@ -441,6 +443,19 @@ def _(scene: Scene) -> Iterator[Ask]:
     sdist = scene.sdist(code="raise SystemExit('this cannot be built')")
     yield scene.ask("acme", sdist, builds=1)
     yield scene.ask("acme", sdist, builds=0)
+
+
+@row("two processes ask for one sdist at once")
+def _(scene: Scene) -> Iterator[Ask]:
+    sdist = scene.sdist(code="import time; time.sleep(1)")
+    yield scene.ask("acme", sdist, builds=1, at_once=2)
+
+
+@row("build requirements in a cycle")
+def _(scene: Scene) -> Iterator[Ask]:
+    scene.sdist(needs='["needed"]')
+    scene.sdist("needed", needs='["acme"]')
+    yield scene.ask("acme", builds=0)
 
 
 @row("one bit of what the cache keeps is flipped")

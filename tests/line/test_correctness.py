@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+import anyio
 import pytest
 
 from benchmarks.correctness_matrix import HOOKS, ROWS, Ask, Files, Scene, clean_build, files_in, judged, places
@@ -67,6 +68,8 @@ COUNTS: dict[str, Sequence[Counts]] = {
     "two subdirectories of one commit": [BUILT, BUILT, NOTHING, NOTHING],
     "an editable and a plain build of one project": [EDITABLE, BUILT, NOTHING, NOTHING],
     "a build that failed is asked for again": [NEW, KNOWN],
+    "two processes ask for one sdist at once": [(BUILT[0], 3)],  # each asks for the page, one for the file
+    "build requirements in a cycle": [((), 5)],
     "one bit of what the cache keeps is flipped": [NEW, ONE_REQUEST],
     "several wheels fit: the best tags, then the greatest build tag": [((), 2)],
     "an sdist whose metadata are of another project": [NEW, KNOWN],
@@ -132,13 +135,20 @@ async def answered(ask: Ask, scene: Scene, patched: pytest.MonkeyPatch) -> tuple
         server.clear()
     building = Building(config_settings=ask.settings, build_constraints=tuple(ask.constraints), env=tuple(ask.passed))
     config = config_of(scene.cache, ask.index, building=building, python=ask.python)
-    said = None
-    async with Database(config, sources=all_sources()) as database:
-        with suppress(FelloeError):
-            wheel = await database.wheel(ask.text)
-            assert (await database.metadata(wheel.dist)).metadata == wheel.metadata
-            said = files_in(wheel.path)
-    return said, (tuple(hooks_called(hooks)), len(scene.index.requests) + len(scene.second.requests))
+    said: list[Files | None] = [None] * ask.at_once
+
+    async def ask_for_it(number: int) -> None:
+        async with Database(config, sources=all_sources()) as database:
+            with suppress(FelloeError):
+                wheel = await database.wheel(ask.text)
+                assert (await database.metadata(wheel.dist)).metadata == wheel.metadata
+                said[number] = files_in(wheel.path)
+
+    async with anyio.create_task_group() as group:
+        for number in range(ask.at_once):
+            group.start_soon(ask_for_it, number)
+    assert all(each == said[0] for each in said)
+    return said[0], (tuple(hooks_called(hooks)), len(scene.index.requests) + len(scene.second.requests))
 
 
 def all_sources() -> list[EntryPoint]:

@@ -148,9 +148,8 @@ class SdistBuilds:
         self._tell_what_prepared_metadata_missed(done, record, asked)
         known = evolve(asked, name=_normal_name(done))
         if asked.name is None and self._fingerprint(self._inputs(known)) != order.fingerprint:
-            return await self.get(
-                known, record, material, line, elsewhere
-            )  # nobody knew that they are meant for this one
+            # Nobody knew that they are meant for this one.
+            return await self.get(known, record, material, line, elsewhere)
         return Done(done, is_new=True)
 
     # -- the steps
