@@ -105,6 +105,7 @@ LAZY = {  # what is imported in functions
     "build_requirements.py": {"anyio"},
     "cache/archives.py": {"anyio"},
     "cache/locks.py": {"anyio", "filelock"},
+    "cache/temporary.py": {"filelock"},
     "cache/records.py": {"anyio"},
     "cli/program.py": {"importlib.metadata"},
     "command.py": {"anyio"},
@@ -122,6 +123,8 @@ LAZY = {  # what is imported in functions
     "net/keyring.py": {"anyio", "keyring"},
     "registry.py": {"importlib.metadata"},
     "resolution/resolve.py": {"anyio", "resolvelib"},
+    "net/room.py": {"anyio"},
+    "stepping.py": {"anyio"},
     "felloe_path/reading.py": {"anyio"},
     "felloe_path/declared.py": {"tomllib"},
     "felloe_pypi/__init__.py": {"distlib"},
@@ -129,7 +132,6 @@ LAZY = {  # what is imported in functions
 
 # Who writes in a folder that was handed to it, and why. Nothing else outside cache/ writes at all.
 WRITES_WHERE_TOLD = {
-    "assembly.py": "the temporary folder of --no-cache",
     "build/backend.py": "the log of a build",
     "build/builder.py": "folders in the scratch folder of a build",
     "build/history.py": "the log of a build",
@@ -146,6 +148,13 @@ WRITES_WHERE_TOLD = {
     "felloe_git/database.py": "the bare repository in a folder that it keeps",
     "felloe_path/copying.py": "a copy in scratch",
     "felloe_path/repository.py": "the `.git` of a copy in scratch",
+}
+
+
+# Where errors are raised without a hint, and who gives them one.
+HINTED_ELSEWHERE = {
+    "net": "`naming`, which every archive is read in, says what to do with one that is damaged",
+    "installation": "the same for a wheel",
 }
 
 
@@ -352,6 +361,20 @@ def test_only_few_see_the_secrets_of_a_url(secret: str) -> None:
         "userinfo": {"url.py", "request.py", "felloe_git/remote.py"},
     }
     assert {name for name in users if not name.startswith("net/")} == expected[secret]
+
+
+def test_every_error_says_what_to_do() -> None:
+    errors = {node.name for node in ast.parse((CORE / "errors.py").read_text()).body if isinstance(node, ast.ClassDef)}
+    bare = [
+        f"{name}:{call.lineno} {called}"
+        for name, path in modules()
+        for called, call in calls(path)
+        if called in errors
+        and not any(keyword.arg in {"hint", None} for keyword in call.keywords)
+        and not (called == "ArchiveError" and name.partition("/")[0] in HINTED_ELSEWHERE)
+    ]
+
+    assert bare == []
 
 
 def test_a_plugin_imports_the_one_door() -> None:

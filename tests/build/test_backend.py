@@ -295,7 +295,7 @@ def test_the_children_of_a_process() -> None:
         running = thread.submit(subprocess.Popen, ["sleep", "100"]).result()
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
 
-        children = worker._children(os.getpid())
+        children = worker.children_of(os.getpid())
         by_parent = worker._children_by_parent(os.getpid())
         running.kill()
 

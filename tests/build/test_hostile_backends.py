@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from felloe.build.backend import KEPT, MOST_LOG, Backend, running_backend
+from felloe.build.backend import MOST_LOG, Backend, running_backend
 from felloe.errors import BuildError
 from tests.fixtures.backends import WHEEL, Project, is_running
 
@@ -259,10 +259,25 @@ async def test_100_megabytes_of_output(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
     log = (tmp_path / "log").read_bytes()
     assert log.startswith(b"begin\nxxx")
-    assert len(log) < MOST_LOG + KEPT + 100
+    assert len(log) == MOST_LOG
     assert b"\n[felloe: " in log
     assert b"x\nend\nTraceback" in log
     assert error.payload["tail"][0] == "end"
+
+
+@pytest.mark.parametrize("most", [100, 1000, 200_000])
+async def test_several_processes_share_the_room_of_a_log(tmp_path: Path, most: int) -> None:
+    """The log has the beginning of what the first one printed, and the end of the last."""
+    project = Project(tmp_path, hook(REQUIRES, "print('begin' + 'x' * 300_000 + 'end')\nreturn []"))
+
+    for _ in range(3):
+        await requires(project, most_log=most)
+
+    log = project.log.read_bytes()
+    assert len(log) == most
+    assert log.startswith(b"begin")
+    assert log.endswith(b"xend\n")
+    assert log.count(b"[felloe: ") == 1
 
 
 async def test_a_thread_that_stays(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from felloe.build.builder import Builder, Workshop
 from felloe.build.history import History
 from felloe.build.plan import BuildOrder
 from felloe.build.product import read_prepared, read_wheel
-from felloe.config import Building
+from felloe.config import Building, Limits
 from felloe.errors import BuildError
 from felloe.testing import Project, make_sdist, make_wheel
 from felloe.values import BuildJob, Built, Dist, Fingerprint, Interpreter
@@ -187,6 +187,7 @@ async def test_what_was_built_elsewhere_has_to_say_it_too(tmp_path: Path) -> Non
             environments=None,
             resolutions=None,
             sources=(),
+            limits=Limits(),
             report=cache.events.append,
             clock=lambda: 0.0,
         )

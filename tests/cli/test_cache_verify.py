@@ -18,6 +18,7 @@ from felloe.build.plan import BuildOrder
 from felloe.cache.contents import clean, items
 from felloe.cache.layout import Layout
 from felloe.cache.run import Run
+from felloe.config import Limits
 from felloe.testing import IndexServer, Project, make_wheel
 from felloe.values import Dist, Fingerprint, Interpreter
 from felloe.verify import Fault, Verification
@@ -62,7 +63,7 @@ def faults(cache: Path) -> list[Fault]:
     """Nothing is changed by it."""
     before = everything(cache)
     layout = Layout(cache)
-    found = list(Verification(layout, Run(layout)).faults())
+    found = list(Verification(layout, Run(layout), Limits()).faults())
     assert everything(cache) == before
     assert all(each.path.isprintable() and each.message.isprintable() and each.hint for each in found)
     return found

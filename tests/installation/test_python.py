@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 
@@ -83,6 +84,14 @@ def test_a_configuration_without_home_makes_no_environment(tmp_path, text):
     (tmp_path / "env" / "pyvenv.cfg").write_text(text, "utf-8", "surrogateescape")
 
     assert base_of(at(python)) == python
+
+
+def test_a_configuration_that_is_a_fifo_is_not_opened(tmp_path):
+    python = program(tmp_path / "env" / "bin" / "python")
+    os.mkfifo(tmp_path / "env" / "pyvenv.cfg")
+
+    with pytest.raises(InterpreterError, match=r"pyvenv.cfg` is not a regular file"):
+        base_of(at(python))
 
 
 def test_an_environment_whose_python_is_gone(tmp_path):

@@ -506,12 +506,16 @@ async def test_a_wheel_whose_metadata_are_of_another_project(scene: Scene, ask: 
     assert (type(error), error.code) == (MetadataError, "names-disagree")
 
 
-@pytest.mark.parametrize("made", ["fifo", "device", "loop", "no project", "nothing", "hashes"])
+@pytest.mark.parametrize("made", ["fifo", "fifo of git", "device", "loop", "no project", "nothing", "hashes"])
 async def test_what_is_refused_at_once(scene: Scene, made: str) -> None:
     scene.add_project()
     text, code = "./acme", "special-file"
     if made == "fifo":
         os.mkfifo(scene.project / "src/fifo")
+    elif made == "fifo of git":
+        (scene.project / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools-scm"]\n')
+        (scene.project / ".git").mkdir()
+        os.mkfifo(scene.project / ".git/HEAD")
     elif made == "device":
         (scene.project / "zero").symlink_to("/dev/zero")
     elif made == "loop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from felloe.request import parse_request
 from felloe.testing import GitServer, Repository
 from felloe.values import Dist, Entry, Fetched, Fresh, Stale
 from felloe_git import GitRepository
+from felloe_git.program import SETTINGS
 from felloe_git.remote import Remote
 from tests.fixtures.line import Told, config_of, files_below
 
@@ -455,6 +457,13 @@ async def test_a_folder_that_is_no_repository(scene: Scene, what: str) -> None:
     assert error.code == "no-repository"
 
 
+async def test_a_repository_that_git_would_wait_for(scene: Scene) -> None:
+    acme = Repository(scene.folder / "acme")
+    (acme.folder / "config").unlink()
+    os.mkfifo(acme.folder / "config")
+    assert (await scene.error(f"git+{acme.file_url}")).code == "special-file"
+
+
 async def test_git_is_not_installed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(scene.folder))
     error = await scene.error("git+https://example.com/acme")
@@ -787,6 +796,47 @@ async def test_a_login_that_is_missing_or_refused(scene: Scene, login: str) -> N
     assert acme.url in str(error)
     assert SECRET not in f"{error} {error.hint} {error.payload}"
     assert scene.contains(SECRET) == []
+
+
+@pytest.mark.parametrize("where", ["GIT_ASKPASS", "SSH_ASKPASS", "core.askPass"])
+async def test_nobody_is_asked_for_a_login(scene: Scene, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A program that would ask says the right password: it is not run, although the user has set it."""
+    scene.server.require_auth = (SECRET, SECRET)
+    acme = scene.server.repository("acme")
+    acme.commit(PLAIN)
+    program(scene, "ask", f'echo asked >> "{scene.folder}/asked"\necho {SECRET}\n', monkeypatch)
+    if where == "core.askPass":
+        configure(scene, where, str(scene.folder / "bin/ask"))
+    else:
+        monkeypatch.setenv(where, str(scene.folder / "bin/ask"))
+
+    error = await scene.error(f"git+{acme.url}")
+
+    assert error.code == "git-authentication"
+    assert not (scene.folder / "asked").exists()
+
+
+async def test_what_traces_and_settings_of_the_environment_say_does_not_matter(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme = scene.server.repository("acme")
+    acme.commit(PLAIN)
+    monkeypatch.setenv("GIT_TRACE", str(scene.folder / "trace"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{scene.folder}/gone.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", scene.server.url)
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "/gone")
+
+    assert await scene.files(f"git+{acme.url}") == PLAIN
+    assert not (scene.folder / "trace").exists()
+
+
+async def test_a_silent_host_is_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection, and says nothing."""
+    monkeypatch.setitem(SETTINGS, "http.lowSpeedTime", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        error = await scene.error(f"git+http://127.0.0.1:{silent.getsockname()[1]}/acme")
+    assert isinstance(error, NetworkError)
 
 
 async def test_a_login_of_odd_characters(scene: Scene) -> None:

@@ -21,8 +21,9 @@ from typing import Any, Literal
 import pytest
 from attrs import evolve, field, frozen
 
+from felloe.config import Limits
 from felloe.errors import ArchiveError
-from felloe.net.archive import Limits, read_sdist_members, read_wheel_metadata, unpack
+from felloe.net.archive import read_sdist_members, read_wheel_metadata, unpack
 
 TAR_END = bytes(1024)
 PKG_INFO = b"Metadata-Version: 2.2\nName: acme\nVersion: 1.0\n"
@@ -35,7 +36,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".tar.bz2": bz2.compress,
     ".tar.xz": lzma.compress,
 }
-SMALL = Limits(max_bytes_floor=20_000, ratio=0, max_entries=10, max_member=1000)
+SMALL = Limits(max_unpacked_bytes=20_000, max_unpacked_ratio=0, max_archive_entries=10, max_metadata_bytes=1000)
 
 REG, DIR, SYM, LNK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
@@ -618,7 +619,7 @@ def test_what_a_tar_archive_must_not_hold(box: Box, members: bytes, message: str
 
 def test_links_that_take_for_ever_to_follow(box: Box) -> None:
     slow = b"".join(symlink(f"l{i}", "./" * 500 + f"l{i + 1}") for i in range(30)) + member("l30")
-    refused(box, gzip.compress(tar(slow)), "too long to follow", Limits(max_entries=100))
+    refused(box, gzip.compress(tar(slow)), "too long to follow", Limits(max_archive_entries=100))
 
 
 UNICODE_PATH = struct.pack("<2HBL", 0x7075, 6, 1, 0) + b"b"
@@ -859,7 +860,7 @@ BOMBS = {
 def test_bombs(box: Box, data: bytes, message: str) -> None:
     refused(box, data, message, SMALL)
     files = [path for path in box.into.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= SMALL.max_bytes_floor
+    assert sum(path.stat().st_size for path in files) <= SMALL.max_unpacked_bytes
 
 
 def test_many_large_extended_headers(box: Box) -> None:
@@ -872,7 +873,7 @@ def test_just_within_the_limits(box: Box) -> None:
 
 
 def test_a_large_archive_may_unpack_to_a_multiple_of_its_size(box: Box) -> None:
-    limits = Limits(max_bytes_floor=0, ratio=20)
+    limits = Limits(max_unpacked_bytes=0, max_unpacked_ratio=20)
     some, many = (gzip.compress(tar(member("a", bytes(range(256)) * 8 * times))) for times in (2, 100))
     assert len(some) * 20 > 4096
     box.unpack(some, limits)

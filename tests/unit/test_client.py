@@ -26,7 +26,7 @@ import trustme
 
 from felloe import Config, NetworkError, OfflineError, SourceError, Url
 from felloe.errors import ConfigError, FelloeError
-from felloe.net.client import Client, Exchange, NetSettings, Response, _Text, is_exempt, settings_of
+from felloe.net.client import Client, Exchange, NetSettings, Response, _Text, is_exempt, owed_bytes, settings_of
 from felloe.net.credentials import Credentials
 from felloe.progress import Event
 from felloe.testing import Behaviour, IndexServer, Reply
@@ -291,6 +291,55 @@ async def test_a_slow_drip_is_cut(server: IndexServer) -> None:
     server.behave("/page", Behaviour(drip=0.01))
 
     assert (await error_of(f"{server.url}/page", timeout=0.3, retry_seconds=0)).code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "owed"),
+    [
+        (0.0, 0),
+        (60.0, 0),
+        (61.0, 61**2 * 10240 / 600),  # about 1 KiB/s
+        (120.0, 120 * 2048),
+        (600.0, 600 * 10240),
+        (86400.0, 86400 * 10240),
+    ],
+)
+def test_what_a_body_owes(seconds: float, owed: float) -> None:
+    assert owed_bytes(seconds, 60.0) == pytest.approx(owed)
+
+
+async def test_a_body_that_keeps_dripping_is_cut(server: IndexServer) -> None:
+    """Every read of it is in time, as far as that goes."""
+    server.static("/page", b"x" * 100_000)
+    server.behave("/page", Behaviour(drip=0.01))
+
+    error = await error_of(f"{server.url}/page", free_seconds=0.2, retry_seconds=0)
+
+    assert error.code == "timeout"
+    assert "comes too slowly" in str(error)
+    assert error.hint
+
+
+async def test_the_last_try_ends_with_the_others(server: IndexServer) -> None:
+    """It was begun in time, and would not be answered."""
+    server.behave("/page", Behaviour(statuses=[Reply(503, headers=AT_ONCE)], redirect=f"{server.url}/next"))
+    server.behave("/next", Behaviour(hold=threading.Event()))
+
+    with anyio.fail_after(20):
+        error = await error_of(f"{server.url}/page", timeout=30, retry_seconds=1)
+
+    assert (error.code, "within 1 s, all tries" in str(error), bool(error.hint)) == ("timeout", True, True)
+
+
+async def test_redirects_are_one_try(server: IndexServer) -> None:
+    """All of them have the time of one answer, if no more tries are made."""
+    server.behave("/page", Behaviour(redirect=f"{server.url}/next"))
+    server.behave("/next", Behaviour(hold=threading.Event()))
+
+    with anyio.fail_after(20):
+        error = await error_of(f"{server.url}/page", timeout=0.5, retry_seconds=0)
+
+    assert error.code == "timeout"
 
 
 async def test_a_slow_head_is_cut() -> None:
@@ -735,6 +784,14 @@ async def test_certificates_that_cannot_be_read(secure: IndexServer, tmp_path: P
 
     assert error.code == "invalid-certificates"
     assert f"`{path}`" in str(error)
+
+
+async def test_certificates_in_a_fifo_are_not_waited_for(secure: IndexServer, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    error = await error_of(f"{secure.url}/page", cert=tmp_path / "fifo")
+
+    assert (error.code, str(error).endswith(": it is no regular file")) == ("invalid-certificates", True)
 
 
 async def test_from_tls_to_plain_is_refused(server: IndexServer, secure: IndexServer, certificate: Path) -> None:

@@ -140,12 +140,13 @@ class TestPlainSettings:
     def test_from_a_file(self, load, project):
         (project / "felloe.toml").write_text(
             'cache-dir = "c"\ncert = "ca.pem"\noffline = true\ntimeout = 2.5\nmax-page-bytes = 10\n'
+            "max-build-output-bytes = 5\n"
             'max-retry-seconds = 1\nexclude-newer = 2024-01-31\nno-binary = [":all:"]\nprereleases = false\n'
         )
         config = load({"FELLOE_CACHE_DIR": ""})
         assert (config.cache_dir, config.cert) == (project / "c", project / "ca.pem")
         assert (config.offline, config.timeout) == (True, 2.5)
-        assert config.limits == Limits(max_page_bytes=10, max_retry_seconds=1.0)
+        assert config.limits == Limits(max_page_bytes=10, max_build_output_bytes=5, max_retry_seconds=1.0)
         assert config.policy == Policy(exclude_newer=19754 * DAY, no_binary=frozenset({":all:"}), prereleases=False)
 
     def test_option_over_variable_over_file(self, load, project):

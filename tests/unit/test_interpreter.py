@@ -147,6 +147,14 @@ class TestQuery:
         assert found.tags == tuple(str(tag) for tag in sys_tags())
         assert found.markers["python_version"] == f"{sys.version_info.major}.{sys.version_info.minor}"
 
+    @posix
+    def test_an_environment_whose_configuration_is_a_pipe_is_not_asked(self, tmp_path: Path):
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/python").symlink_to(sys.executable)
+        os.mkfifo(tmp_path / "pyvenv.cfg")
+        with pytest.raises(InterpreterError, match=r"pyvenv.cfg`, which says how .* is not a regular file"):
+            query(tmp_path / "bin/python")
+
     def test_an_environment_says_the_same_as_its_base(self, python: Path):
         found = query(python)
         assert found.path == python

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from felloe.assembly import Database
 from felloe.config import Config
 from felloe.context import ItemContext, Owner
-from felloe.plugin import asks_scm, git_environ, scm_state
+from felloe.plugin import SourceError, asks_scm, git_environ, scm_state
 from felloe.testing import Repository
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +102,14 @@ def clone(repository: Repository, folder: Path) -> Path:
     return folder
 
 
+def linked_work_tree(repository: Repository, folder: Path) -> Path:
+    work = clone(repository, folder)
+    linked = folder.with_name("linked")
+    add = ["git", "worktree", "add", "--quiet", "--detach", str(linked)]
+    subprocess.run(add, check=True, capture_output=True, cwd=work)
+    return linked
+
+
 async def test_the_state_is_the_description_of_the_commit_and_all_reachable_tags(tmp_path: Path, ctx: Any) -> None:
     upstream = Repository(tmp_path / "upstream")
     first = upstream.commit({"folder/a": "1"})
@@ -146,6 +155,21 @@ async def test_no_repository_no_commit_no_git(tmp_path: Path, ctx: Any, monkeypa
     assert await scm_state(work, ctx) is None
 
 
+@pytest.mark.parametrize("name", ["HEAD", "config", "index", "packed-refs", "refs/heads/main"])
+@pytest.mark.parametrize("make", [clone, linked_work_tree, "bare"])
+async def test_git_never_waits_for_a_fifo(tmp_path: Path, ctx: Any, name: str, make: Any) -> None:
+    upstream = Repository(tmp_path / "upstream")
+    upstream.commit({"folder/a": "1"})
+    work = upstream.folder if make == "bare" else make(upstream, tmp_path / "work")
+    git = upstream.folder if make == "bare" else tmp_path / "work/.git"
+    (git / name).unlink(missing_ok=True)
+    os.mkfifo(git / name)
+
+    with anyio.fail_after(20), pytest.raises(SourceError, match=f"/{name}` is a FIFO") as caught:
+        await scm_state(work, ctx)
+    assert (caught.value.code, bool(caught.value.hint)) == ("special-file", True)
+
+
 async def test_the_repository_of_who_runs_us_is_not_asked(
     tmp_path: Path, ctx: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,8 +179,33 @@ async def test_the_repository_of_who_runs_us_is_not_asked(
     work = clone(upstream, tmp_path / "work")
     monkeypatch.setenv("GIT_DIR", str(other.folder))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
 
     assert str(await scm_state(work, ctx)).startswith(commit)
     assert {"GIT_DIR", "GIT_INDEX_FILE"} & git_environ().keys() == set()
-    assert git_environ()["GIT_CONFIG_COUNT"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        ("GIT_SSL_CAINFO", True),
+        ("GIT_SSH_COMMAND", True),
+        ("GIT_CONFIG_GLOBAL", True),
+        ("GIT_CONFIG_COUNT", False),
+        ("GIT_CONFIG_PARAMETERS", False),
+        ("GIT_TRACE", False),
+        ("GIT_TRACE_CURL", False),
+        ("GIT_EXTERNAL_DIFF", False),
+        ("GIT_EDITOR", False),
+        ("GIT_WHATEVER_COMES", False),
+        ("PATH", True),
+    ],
+)
+def test_what_git_sees_of_the_environment(name: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "/given")
+    assert (git_environ().get(name) == "/given") is is_kept
+
+
+def test_no_program_is_asked_for_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_ASKPASS", "SSH_ASKPASS"):
+        monkeypatch.setenv(name, "/given")
+    assert [git_environ()[name] for name in ("GIT_ASKPASS", "SSH_ASKPASS")] == ["", ""]

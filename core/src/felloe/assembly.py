@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from felloe.cache.layout import Layout
 from felloe.cache.records import Records
 from felloe.cache.run import Run
 from felloe.cache.store import Store
+from felloe.cache.temporary import TemporaryFolder
 from felloe.config import Config
 from felloe.context import Services
 from felloe.database import Item, Line, Parts
@@ -31,6 +31,7 @@ from felloe.interpreter import describe
 from felloe.net.credentials import Credentials
 from felloe.net.download import Downloads
 from felloe.net.pages import Pages
+from felloe.net.room import Room
 from felloe.progress import Event, Reporter, SilentReporter
 from felloe.registry import Registry, installed, load_registry
 from felloe.stepping import is_stepping, must_not_step, work
@@ -73,12 +74,13 @@ class Database(Line):
         self.extensions = Extensions(found, self.config, self._report)
         self.reporter: Reporter = _Listeners(reporter or SilentReporter(), self.extensions)
         self._clock = clock
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: TemporaryFolder | None = None
         self._layout = Layout(self._root())
         self._run = Run(self._layout)
         self._store = Store(self._layout.root, self._run, self._report)
         self._archives = Archives(self._layout, self._store)
         self._network = _Network(self.config, self.extensions, self._report)
+        self._room = Room(self.config.limits.max_pages_memory)
         self._interpreter: Interpreter | None = None
         self._peeked: Interpreter | None = None
         self._tasks: TaskGroup | None = None
@@ -112,7 +114,7 @@ class Database(Line):
         """What can be let go of without waiting: the cache."""
         self._run.end()
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.remove()
 
     @property
     def cache(self) -> Layout:
@@ -227,9 +229,12 @@ class Database(Line):
             layout=self._layout,
             run=run,
             store=store,
-            pages=Pages(client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes),
-            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, run.folder),
+            pages=Pages(
+                client, self._network.user_of, shelf, self._report, self._clock, limits.max_page_bytes, self._room
+            ),
+            downloads=Downloads(client, self._report, self._clock, LARGEST_FILE, run.folder, limits),
             memory=Memory(),
+            limits=limits,
             offline=self.config.offline,
             report=self._report,
             clock=self._clock,
@@ -242,7 +247,7 @@ class Database(Line):
         from felloe.cache.view import ArchivesView, RecordsView, StoreView
         from felloe.explaining import Explaining, Watch
 
-        with tempfile.TemporaryDirectory(prefix="felloe-", ignore_cleanup_errors=True) as folder, _begun(folder) as run:
+        with _aside_run() as run:
             store = StoreView(self._layout.root, run, self._report)
             watch = Watch(self._network.client, run)
             began, archives = self._parts.services.began, ArchivesView(self._layout, store)
@@ -278,9 +283,12 @@ class Database(Line):
             layout=self._layout,
             run=self._run,
             history=history,
-            environments=Environments(layout=self._layout, run=self._run, store=self._store, report=self._report),
+            environments=Environments(
+                layout=self._layout, run=self._run, store=self._store, report=self._report, limits=self.config.limits
+            ),
             resolutions=Resolutions(self._layout, self._store),
             sources=[(source.name, dispatch.address(source)) for source in self.registry.instances],
+            limits=self.config.limits,
             report=self._report,
             clock=self._clock,
         )
@@ -294,8 +302,8 @@ class Database(Line):
     def _root(self) -> Path:
         if self.config.cache_dir is not None:
             return Path(os.path.abspath(self.config.cache_dir))  # noqa: PTH100  # Path.absolute keeps `..`
-        self._temporary = tempfile.TemporaryDirectory(prefix="felloe-")
-        return Path(self._temporary.name) / "cache"
+        self._temporary = TemporaryFolder()
+        return self._temporary.path / "cache"
 
     def _newer_than(self, now: float) -> Callable[[str | None], float | None]:
         def of(name: str | None) -> float | None:
@@ -325,13 +333,15 @@ async def _aside(describe: Callable[[], Interpreter]) -> None:
 
 
 @contextmanager
-def _begun(folder: str) -> Iterator[Run]:
-    """A run in a folder of its own."""
-    run = Run(Layout(Path(folder) / "run"))
+def _aside_run() -> Iterator[Run]:
+    """A run in a temporary folder of its own."""
+    folder = TemporaryFolder()
+    run = Run(Layout(folder.path))
     try:
         yield run
     finally:
         run.end()
+        folder.remove()
 
 
 class _Listeners:

@@ -59,7 +59,11 @@ async def run_command(
         with anyio.fail_after(bounds.seconds):
             return await _finish(process, name, bounds)
     except TimeoutError:
-        raise SourceError(f"`{name}` took longer than {bounds.seconds:g} s", code="timeout") from None
+        raise SourceError(
+            f"`{name}` took longer than {bounds.seconds:g} s",
+            hint="try again, or run it by hand to see what keeps it",
+            code="timeout",
+        ) from None
     finally:
         _end(process)
         with anyio.CancelScope(shield=True):
@@ -88,7 +92,11 @@ async def _collect(stream: ByteReceiveStream | None, into: bytearray, name: str,
     async for chunk in stream:
         into += chunk
         if len(into) > most:
-            raise SourceError(f"`{name}` printed more than {most} bytes", code="too-large")
+            raise SourceError(
+                f"`{name}` printed more than {most} bytes",
+                hint="run it by hand to see what it prints",
+                code="too-large",
+            )
 
 
 def _end(process: Process) -> None:

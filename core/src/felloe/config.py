@@ -79,10 +79,22 @@ class Policy:
 
 @frozen(kw_only=True)
 class Limits:
-    """Bounds against hostile and broken servers: an index page (decoded), METADATA, and all retries of a request."""
+    """Bounds against hostile and broken servers, archives and backends.
+
+    An archive may unpack to `max_unpacked_bytes`, or to `max_unpacked_ratio` times its packed size if that is more, and
+    hold `max_archive_entries`. `max_metadata_bytes` are of METADATA, and of each other file that is read out of an
+    archive; `max_page_bytes` of an index page, decoded, and `max_pages_memory` of all that are in memory at a time (one
+    that is larger comes alone); `max_build_output_bytes` of what is kept of a build's output.
+    `max_retry_seconds` are for all tries of a request.
+    """
 
     max_page_bytes: int = 128 * 2**20
+    max_pages_memory: int = 48 * 2**20
     max_metadata_bytes: int = 16 * 2**20
+    max_unpacked_bytes: int = 512 * 2**20
+    max_unpacked_ratio: int = 20
+    max_archive_entries: int = 100_000
+    max_build_output_bytes: int = 2**20
     max_retry_seconds: float = 60.0
 
 
@@ -152,7 +164,12 @@ class Options(TypedDict, total=False):
     build_timeout: float | None
     concurrent_builds: int | None
     max_page_bytes: int | None
+    max_pages_memory: int | None
     max_metadata_bytes: int | None
+    max_unpacked_bytes: int | None
+    max_unpacked_ratio: int | None
+    max_archive_entries: int | None
+    max_build_output_bytes: int | None
     max_retry_seconds: float | None
     disabled: Sequence[str] | None
     strict: bool | None
@@ -552,6 +569,11 @@ BUILD_TABLE: Mapping[str, Callable[[Given], Any]] = {
 }
 LIMITS: Mapping[str, Callable[[Given], Any]] = {
     "max-page-bytes": read.count,
+    "max-pages-memory": read.count,
     "max-metadata-bytes": read.count,
+    "max-unpacked-bytes": read.count,
+    "max-unpacked-ratio": read.count,
+    "max-archive-entries": read.count,
+    "max-build-output-bytes": read.count,
     "max-retry-seconds": read.seconds,
 }

@@ -18,6 +18,7 @@ from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
 from felloe.command import Bounds, run_command
+from felloe.config import Limits
 from felloe.errors import CacheError, OfflineError
 from felloe.flights import Memory
 from felloe.hashing import check_digests
@@ -55,6 +56,7 @@ class Services:
     pages: Pages
     downloads: Downloads
     memory: Memory
+    limits: Limits
     offline: bool
     report: Callable[[Event], None]
     clock: Callable[[], float]
@@ -227,11 +229,12 @@ class ItemHttp:
         self,
         url: Url,
         *,
-        max_bytes: int,
+        max_bytes: int | None = None,
         hashes: Mapping[str, str] | None = None,
         headers: Headers | None = None,
     ) -> bytes | None:
-        return await self._sender.send(headers, url, lambda own: self._services.pages.read(url, max_bytes, hashes, own))
+        most = self._services.limits.max_metadata_bytes if max_bytes is None else max_bytes
+        return await self._sender.send(headers, url, lambda own: self._services.pages.read(url, most, hashes, own))
 
 
 class ItemMemo:

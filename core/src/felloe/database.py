@@ -22,7 +22,7 @@ from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
 from felloe.entries import Entries, counted_scm
-from felloe.errors import BuildNeededError, CacheError, ContractError, ProjectNotFound
+from felloe.errors import REPORT, BuildNeededError, CacheError, ContractError, ProjectNotFound
 from felloe.flights import Flights
 from felloe.hookspecs import EXTENSIONS
 from felloe.metadata import check_identity, proves
@@ -108,8 +108,7 @@ class Line:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        limit = parts.config.limits.max_metadata_bytes
-        self._entries = Entries(parts.records, parts.archives, self._now, max_metadata_bytes=limit)
+        self._entries = Entries(parts.records, parts.archives, self._now, parts.config.limits)
         self._trees = Flights()
 
     async def find(self, item: str | Request) -> Sequence[Dist]:
@@ -224,7 +223,7 @@ class Line:
         brought = await self._bring(at, checked)
         known = await self._recall(at, brought.record)
         if known is None:
-            raise ContractError(f"{at.what} was read, and gave no metadata")
+            raise ContractError(f"{at.what} was read, and gave no metadata", hint=REPORT)
         answer = self._answer(at, brought.record, known, cached=not brought.received)
         return _wheel(answer, brought.path, at.dist.filename, brought.record.entry.digests["sha256"])
 
@@ -270,8 +269,8 @@ class Line:
         request = self._request(item)
         if self._parts.config.policy.require_hashes:
             hash_rules.refuse_without_hash(request)
-        dists = await self.find(request)
         await self._parts.know_interpreter()
+        dists = await self.find(request)
         return self._at(request, self.select(dists, request), stack)
 
     def _request_for(self, dist: Dist, stack: Stack) -> Request:

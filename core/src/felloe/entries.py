@@ -12,7 +12,8 @@ from felloe import dispatch, hash_rules
 from felloe.build.plan import project_folder, read_pyproject
 from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
-from felloe.errors import ContractError
+from felloe.config import Limits
+from felloe.errors import REPORT, ContractError
 from felloe.metadata import check_identity, parse_metadata, static_metadata
 from felloe.place import Brought, Checked, Place
 from felloe.record import Record, based_on, refreshed, with_static, with_wheel
@@ -29,13 +30,11 @@ STATIC_MEMBERS = ("PKG-INFO", "pyproject.toml")
 class Entries:
     """Entries in the cache. `now` gives the instant as records have it (RFC 3339)."""
 
-    def __init__(
-        self, records: Records, archives: Archives, now: Callable[[], str], *, max_metadata_bytes: int
-    ) -> None:
+    def __init__(self, records: Records, archives: Archives, now: Callable[[], str], limits: Limits) -> None:
         self._records = records
         self._archives = archives
         self._now = now
-        self._max_metadata_bytes = max_metadata_bytes
+        self._limits = limits
 
     async def refresh(self, at: Place, record: Record, verdict: Fresh) -> Record:
         """The record after a check that found it true."""
@@ -121,43 +120,48 @@ class Entries:
 
     async def _put(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
         if fetched.path.is_symlink() or not fetched.path.is_file():
-            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file")
+            raise ContractError(f"source `{at.source.name}` fetched something that is not a regular file", hint=REPORT)
         digests = await digests_of(fetched.path, hash_rules.algorithms(at.request, at.dist))
         hash_rules.check_bytes(at.request, at.dist, digests, at.what)
         if fetched.content not in {None, f"sha256:{digests['sha256']}"}:
-            raise ContractError(f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`")
+            raise ContractError(
+                f"source `{at.source.name}` fetched other bytes than it says: `{fetched.content}`", hint=REPORT
+            )
         path = self._archives.put(fetched.path, digests["sha256"], fetched.filename or at.dist.filename)
         return path, self._entry(at, digests, fetched.validators, verified=True)
 
     def _tree(self, at: Place, fetched: Fetched) -> tuple[Path, Entry]:
         """It stays in scratch: a build may change it, and its source brings another copy at any time."""
         if fetched.path.is_symlink() or not fetched.path.is_dir():
-            raise ContractError(f"source `{at.source.name}` fetched a tree that is not a folder")
+            raise ContractError(f"source `{at.source.name}` fetched a tree that is not a folder", hint=REPORT)
         if not is_tree_content(fetched.content or ""):
-            raise ContractError(f"source `{at.source.name}` fetched a tree and does not say its content id")
+            raise ContractError(
+                f"source `{at.source.name}` fetched a tree and does not say its content id", hint=REPORT
+            )
         entry = self._entry(at, {}, fetched.validators, verified=False)
         return fetched.path, evolve(entry, content=fetched.content, scm=counted_scm(at.dist, fetched))
 
     async def _read(self, at: Place, path: Path, entry: Entry) -> Record:
         """What the bytes tell of themselves, put into the record of their entry."""
         if at.dist.kind == "wheel":
-            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename)), "wheel"
+            found: Found = self._parsed(at, await _read_wheel(path, at.dist.filename, self._limits)), "wheel"
         elif at.dist.kind == "tree":
             found = self._proven(at, await _read_tree(path, at.dist, at.what))
         else:
-            found = self._proven(at, await _read_sdist(path, at.dist))
+            found = self._proven(at, await _read_sdist(path, at.dist, self._limits))
         return await self._records.change(
             at.path, lambda old: _with_found(at, based_on(old, at.source.kind.name, entry), found)
         )
 
     def _proven(self, at: Place, members: Mapping[str, bytes]) -> Found:
-        found = static_metadata(members, filename_version=at.dist.version)
+        limit = self._limits.max_metadata_bytes
+        found = static_metadata(members, filename_version=at.dist.version, max_bytes=limit)
         if found is not None:
             check_identity(found[0], name=at.dist.name, version=at.dist.version, what=at.what)
         return found
 
     def _parsed(self, at: Place, raw: bytes) -> Metadata:
-        metadata = parse_metadata(raw, what=at.what, max_bytes=self._max_metadata_bytes)
+        metadata = parse_metadata(raw, what=at.what, max_bytes=self._limits.max_metadata_bytes)
         check_identity(metadata, name=at.dist.name, version=at.dist.version, what=at.what)
         return metadata
 
@@ -184,15 +188,15 @@ def counted_scm(dist: Dist, fetched: Fetched) -> str | None:
     return fetched.scm
 
 
-async def _read_wheel(path: Path, filename: str) -> bytes:
+async def _read_wheel(path: Path, filename: str, limits: Limits) -> bytes:
     from anyio.to_thread import run_sync
 
     from felloe.net.archive import read_wheel_metadata
 
-    return await run_sync(read_wheel_metadata, path, filename)
+    return await run_sync(read_wheel_metadata, path, filename, limits)
 
 
-async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
+async def _read_sdist(path: Path, dist: Dist, limits: Limits) -> Mapping[str, bytes]:
     """Those of the project itself, which need not be at the top."""
     from anyio.to_thread import run_sync
 
@@ -200,7 +204,7 @@ async def _read_sdist(path: Path, dist: Dist) -> Mapping[str, bytes]:
 
     folder = f"{dist.subdirectory}/" if dist.subdirectory else ""
     wanted = {folder + name: name for name in STATIC_MEMBERS}
-    members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted))
+    members = await run_sync(read_sdist_members, path, dist.filename, tuple(wanted), limits)
     return {wanted[place]: content for place, content in members.items()}
 
 

@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+REPORT = "report it to the authors of the plugin; `felloe sources` lists who brings it"
+
+
 class FelloeError(Exception):
     """The base of every error that felloe raises on purpose.
 

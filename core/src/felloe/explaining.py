@@ -371,7 +371,9 @@ def _copy(folder: Path, into: Path) -> None:
 
 
 def _not_now() -> OfflineError:
-    return OfflineError("nothing is fetched to explain an answer")
+    return OfflineError(
+        "nothing is fetched to explain an answer", hint="ask for `felloe metadata` of it, which may fetch"
+    )
 
 
 def _size_of(file: Path) -> int | None:

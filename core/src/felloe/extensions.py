@@ -176,7 +176,7 @@ def _pair(answer: object) -> tuple[str, str] | None:
         return None
     if isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(each, str) for each in answer):
         return answer
-    raise ContractError(f"it gave back {type(answer).__name__}, not a user name and a password")
+    raise ContractError(f"it gave back {type(answer).__name__}, not a user name and a password", hint="")  # see _failed
 
 
 def _own_words(error: Exception) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from felloe.errors import HashMismatchError
+from felloe.stepping import check_cancelled
 
 __all__ = ["Hashing", "check_digests", "digests_of_file"]
 
@@ -35,6 +36,7 @@ def digests_of_file(file: Path, algorithms: Iterable[str] = ()) -> Mapping[str, 
     hashing = Hashing(algorithms)
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK):
+            check_cancelled()
             hashing.update(chunk)
     return hashing.digests()
 

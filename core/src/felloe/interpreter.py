@@ -13,13 +13,15 @@ import os
 import shutil
 import stat
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from felloe.errors import InterpreterError
+from felloe.stepping import check_cancelled
 from felloe.values import Interpreter, Json
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 TIME_LIMIT = 30.0  # seconds
+LOOK_SECONDS = 0.1  # between looks at whether somebody still waits
 MAX_ANSWER_BYTES = 1024 * 1024
 OLDEST = (3, 6)  # the system's Python of Linux distributions that are still maintained
 
@@ -231,12 +234,22 @@ def query(path: Path, *, time_limit: float = TIME_LIMIT) -> Interpreter:
     """
     if _is_running(path):
         return _myself(path)
+    _check_configuration(path)
     facts = _ask(path, _library(), time_limit)
     try:
         interpreter = from_json({**facts, "tags": _tags(path, facts)})
     except ValueError as error:
         raise _not_a_python(path, f"gave an answer that cannot be right: {error}") from error
     return interpreter if _is_elsewhere(interpreter.path, path) else attrs.evolve(interpreter, path=path)
+
+
+def _check_configuration(path: Path) -> None:
+    """Raises InterpreterError where the interpreter would wait for its own pyvenv.cfg (PEP 405), which is a FIFO."""
+    for folder in path.parents[:2]:
+        mode = _mode(folder / "pyvenv.cfg")
+        if mode and not stat.S_ISREG(mode):
+            message = f"`{folder / 'pyvenv.cfg'}`, which says how `{path}` starts, is not a regular file"
+            raise InterpreterError(message, hint=_GIVE_ONE, path=str(path))
 
 
 def _is_running(path: Path) -> bool:
@@ -300,12 +313,24 @@ def _run(argv: list[str], time_limit: float) -> int:
     except (OSError, ValueError) as error:
         raise _not_a_python(Path(argv[0]), f"cannot be run: {error}") from error
     try:
-        return process.wait(time_limit)
+        return _wait(process, time_limit)
     except subprocess.TimeoutExpired as error:
         raise _not_a_python(Path(argv[0]), f"did not answer within {time_limit:g} s") from error
     finally:
-        if process.returncode is None:  # it took too long, or Ctrl-C
+        if process.returncode is None:  # it took too long, Ctrl-C, or nobody waits any more
             _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], time_limit: float) -> int:
+    """The exit code. Raises TimeoutExpired; on a thread, what cancellation raises."""
+    from subprocess import TimeoutExpired
+
+    end = time.monotonic() + time_limit
+    while (left := end - time.monotonic()) > LOOK_SECONDS:
+        check_cancelled()
+        with suppress(TimeoutExpired):
+            return process.wait(LOOK_SECONDS)
+    return process.wait(max(left, 0.0))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

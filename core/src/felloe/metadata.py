@@ -204,12 +204,14 @@ def proves(metadata: Metadata) -> bool:
     return all(name in metadata.fields for name in ("name", "version", *RESOLVED))
 
 
-def static_metadata(members: Mapping[str, bytes], *, filename_version: str | None) -> tuple[Metadata, Rung] | None:
+def static_metadata(
+    members: Mapping[str, bytes], *, filename_version: str | None, max_bytes: int = MAX_BYTES
+) -> tuple[Metadata, Rung] | None:
     """What an sdist's `PKG-INFO` and `pyproject.toml` (`members`) prove together, and the rung that completed it.
 
     A field that PKG-INFO proves is not asked of pyproject.toml. None where neither proves anything.
     """
-    pkg_info = static_from_pkg_info(members["PKG-INFO"]) if "PKG-INFO" in members else None
+    pkg_info = static_from_pkg_info(members["PKG-INFO"], max_bytes) if "PKG-INFO" in members else None
     if pkg_info is not None and proves(pkg_info):
         return pkg_info, "pkg-info"
     pyproject = members.get("pyproject.toml")
@@ -220,13 +222,13 @@ def static_metadata(members: Mapping[str, bytes], *, filename_version: str | Non
     return Metadata(_ordered(fields)), "pyproject"
 
 
-def static_from_pkg_info(raw: bytes) -> Metadata | None:
+def static_from_pkg_info(raw: bytes, max_bytes: int = MAX_BYTES) -> Metadata | None:
     """What the PKG-INFO of an sdist proves (PEP 643): from format 2.2 on, every field that is not in `Dynamic`.
 
     `Dynamic` is compared without regard to case. None where it proves nothing, also because it is broken.
     """
     try:
-        headers = _headers(raw, "PKG-INFO", MAX_BYTES)
+        headers = _headers(raw, "PKG-INFO", max_bytes)
         fields = _fields(headers, "PKG-INFO")
     except MetadataError:
         return None

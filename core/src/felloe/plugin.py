@@ -27,7 +27,7 @@ from felloe.hookspecs import hookimpl
 from felloe.metadata import load_pyproject
 from felloe.progress import Event
 from felloe.request import redacted
-from felloe.scm import asks_scm, git_environ, scm_state
+from felloe.scm import asks_scm, check_repository, git_environ, scm_state
 from felloe.settings import refuse_unknown
 from felloe.stepping import is_stepping, must_not_step
 from felloe.url import Url
@@ -108,6 +108,7 @@ __all__ = [
     "Stale",
     "Url",
     "asks_scm",
+    "check_repository",
     "git_environ",
     "hookimpl",
     "is_stepping",

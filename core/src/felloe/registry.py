@@ -172,7 +172,7 @@ def _load_none(name: str, same: Sequence[EntryPoint], *, strict: bool) -> Iterab
     failed = [Kind(name=name, entry_point=each, state="failed", reason=reason) for each in same]
     failed.sort(key=lambda kind: kind.distribution)
     if strict:
-        raise PluginError("; ".join(map(failure_of, failed)))
+        raise PluginError("; ".join(map(failure_of, failed)), hint="uninstall all but one")
     return failed
 
 
@@ -189,10 +189,13 @@ def _load_kind(entry_point: EntryPoint, *, strict: bool) -> Kind:
 
 def _checked(factory: Any) -> Factory:
     if not callable(factory):
-        raise PluginError("its entry point is not a class")
+        raise PluginError("its entry point is not a class", hint="tell its authors")
     api = getattr(factory, "api", None)
     if api != API:
-        raise PluginError(f"it is written for version {api!r} of the plugin API, this felloe has {API}")
+        raise PluginError(
+            f"it is written for version {api!r} of the plugin API, this felloe has {API}",
+            hint="install a release of one of the two that fits the other",
+        )
     return factory  # type: ignore[no-any-return]  # callable() tells mypy nothing of the parameters
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from felloe.errors import SourceError
 if TYPE_CHECKING:
     from felloe.values import Context
 
-__all__ = ["OF_ANOTHER_REPOSITORY", "asks_scm", "git_environ", "scm_state"]
+__all__ = ["OF_ANOTHER_REPOSITORY", "asks_scm", "check_repository", "git_environ", "scm_state"]
 
 CONFIGURATION = ("pyproject.toml", "setup.cfg", "setup.py", "meson.build", "CMakeLists.txt")
 # What a setup.py or a configuration above imports or runs to learn the version.
@@ -30,7 +31,6 @@ ASKS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # What git's own `rev-parse --local-env-vars` lists: they tie git to one repository, that of a hook that runs us, say.
-# Those that only carry configuration stay.
 OF_ANOTHER_REPOSITORY = frozenset(
     f"GIT_{name}"
     for name in (
@@ -39,6 +39,31 @@ OF_ANOTHER_REPOSITORY = frozenset(
         *("NO_REPLACE_OBJECTS", "REPLACE_REF_BASE", "INTERNAL_SUPER_PREFIX", "CONFIG", "REFLOG_ACTION"),
     )
 )
+
+# Of all the `GIT_*` that there are, those that say what this machine is like. The others change what git answers, have
+# it write traces into what it answers, or run programs that wait for somebody.
+OF_THIS_MACHINE = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("EXEC_PATH", "CEILING_DIRECTORIES", "DISCOVERY_ACROSS_FILESYSTEM"),  # where git is, and how far up it looks
+        *("CONFIG_GLOBAL", "CONFIG_SYSTEM", "CONFIG_NOSYSTEM"),  # where the user's settings are
+        *("SSH", "SSH_COMMAND", "SSH_VARIANT"),  # how hosts are reached
+        *("SSL_CAINFO", "SSL_CAPATH", "SSL_CERT", "SSL_KEY", "SSL_NO_VERIFY", "SSL_VERSION", "SSL_CIPHER_LIST"),
+        *("HTTP_PROXY_AUTHMETHOD", "PROXY_SSL_CAINFO", "PROXY_SSL_CERT", "PROXY_SSL_KEY"),
+    )
+)
+# Nobody is asked: an empty program is none, of git as of ssh, and stands in place of the one that the user has set.
+ASKING_NOBODY = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",
+    "SSH_ASKPASS": "",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GCM_INTERACTIVE": "never",  # the credential manager that comes with git on some systems
+}
+
+# What git opens of a repository before it does anything else, and waits for where it is a FIFO.
+OPENED = ("HEAD", "config", "config.worktree", "commondir", "index", "packed-refs", "shallow", "info/grafts")
+MOST_PATH = 4096  # bytes of a file that says where a repository is
 
 
 def asks_scm(folder: Path) -> bool:
@@ -55,12 +80,14 @@ async def scm_state(repository: Path, ctx: Context) -> str | None:
 
     One line: `git describe` of its commit (`v1.0-3-g<40 hex>`, the commit alone where no tag is reachable), and 16 hex
     digits over the names and objects of all tags that are reachable from it: `<description> tags:<digest>`. None where
-    there is no git repository, no commit in it, or no git program. Raises SourceError where git takes too long.
+    there is no git repository, no commit in it, or no git program. Raises SourceError where git takes too long, or
+    would never end (see `check_repository`).
 
     Whether the work tree is dirty is not in it: the commit decides that, the files, which a content id is made of, and
     the index, which a source adds where it is not that of the commit. `--dirty` would be of the whole work tree, other
     files of which may be no part of what is built.
     """
+    check_repository(repository)
     described = await _git(repository, ctx, "describe", "--tags", "--long", "--always", "--abbrev=40", "HEAD")
     if described is None:
         return None
@@ -70,10 +97,58 @@ async def scm_state(repository: Path, ctx: Context) -> str | None:
     return f"{described.decode('utf-8', 'replace').strip()} tags:{digest}"
 
 
+def check_repository(folder: Path) -> None:
+    """Has git never wait for what is no file: raises SourceError where the repository that `folder` is in has such.
+
+    That is one that git would find from there; nothing is said of a folder without.
+    """
+    for place in (folder, *folder.parents):
+        if found := _repository_at(place):
+            for path in (file for part in found for file in _opened_of(part)):
+                if not _is_openable(path):
+                    raise SourceError(
+                        f"`{path}` is a FIFO, a socket or a device, which is not opened",
+                        hint="mend this git repository, or move the project out of it",
+                        code="special-file",
+                    )
+            return
+
+
 def git_environ() -> Mapping[str, str]:
     """Our environment for the git program: tied to no repository, asking nobody, its messages in English."""
-    kept = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    kept = {name: value for name, value in os.environ.items() if name in OF_THIS_MACHINE or name[:4] != "GIT_"}
+    return {**kept, **ASKING_NOBODY, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+def _repository_at(place: Path) -> list[Path]:
+    """The folders of the repository whose work tree, or bare repository, is at `place` (gitrepository-layout(5))."""
+    git = place / ".git"
+    if git.is_file():
+        git = place / _path_in(git).removeprefix("gitdir:").strip()
+    elif not git.is_dir():
+        git = place
+        if not ((git / "objects").is_dir() and (git / "refs").is_dir()):
+            return []
+    common = git / _path_in(git / "commondir")
+    return [git] if common == git else [git, common]
+
+
+def _path_in(file: Path) -> str:
+    return os.fsdecode(_start_of(file)[:MOST_PATH]).strip().replace("\0", "")
+
+
+def _opened_of(git: Path) -> Iterator[Path]:
+    yield from (git / name for name in OPENED)
+    for folder, _, names in os.walk(git / "refs"):
+        yield from (Path(folder, name) for name in names)
+
+
+def _is_openable(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # git will say it, if it matters
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _telling_files(folder: Path) -> Iterator[Path]:

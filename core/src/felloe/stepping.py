@@ -7,13 +7,14 @@ nothing otherwise. So a coroutine that needs more than stepping can give has cha
 
 from __future__ import annotations
 
+import sys
 import threading
 import types
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from typing import Any, TypeVar
 
-__all__ = ["NotSteppable", "is_stepping", "must_not_step", "step", "work"]
+__all__ = ["NotSteppable", "check_cancelled", "is_stepping", "must_not_step", "step", "work"]
 
 T = TypeVar("T")
 
@@ -51,6 +52,18 @@ def must_not_step() -> None:
     """The same door for plain functions. Raises NotSteppable while stepping."""
     if _state.active:
         raise NotSteppable
+
+
+def check_cancelled() -> None:
+    """Ends what runs on a thread for an event loop and is wanted by nobody any more: raises what cancellation raises.
+
+    To be called between the steps of what may take long. Anywhere else it does nothing.
+    """
+    if "anyio" in sys.modules:
+        from anyio import from_thread
+
+        with suppress(RuntimeError):  # no thread of an event loop
+            from_thread.check_cancelled()
 
 
 def step(coroutine: Coroutine[Any, Any, T]) -> T:

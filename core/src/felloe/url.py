@@ -121,7 +121,10 @@ class Url:
         try:
             return urljoin(self._text, reference)
         except ValueError:  # urllib's words may have the userinfo in them
-            raise RequirementError(f"`{_without_userinfo(reference)}` is not a URL") from None
+            raise RequirementError(
+                f"`{_without_userinfo(reference)}` is not a URL",
+                hint="it has to be an address, absolute or relative, as RFC 3986 has it",
+            ) from None
 
     @property
     def _netloc(self) -> str:

@@ -461,11 +461,11 @@ class Http(Protocol):
         self,
         url: Url,
         *,
-        max_bytes: int,
+        max_bytes: int | None = None,
         hashes: Mapping[str, str] | None = None,
         headers: Headers | None = None,
     ) -> bytes | None:
-        """A small file, not cached; None where there is none (404, 410).
+        """A small file, not cached; None where there is none (404, 410). `max_bytes` None: as METADATA may have.
 
         Raises HashMismatchError, NetworkError, OfflineError.
         """

@@ -25,6 +25,7 @@ from felloe.cache.records import Records
 from felloe.cache.root import leads_outside
 from felloe.cache.run import Run
 from felloe.cache.store import Store
+from felloe.config import Limits
 from felloe.errors import FelloeError
 from felloe.hashing import digests_of_file
 from felloe.metadata import RESOLVED, parse_metadata
@@ -59,7 +60,8 @@ Check = Callable[[Path], Iterator[Fault]]
 class Verification:
     """One look at all of the cache; `counts` says how much was looked at, by what it is."""
 
-    def __init__(self, layout: Layout, run: Run) -> None:
+    def __init__(self, layout: Layout, run: Run, limits: Limits) -> None:
+        self._limits = limits
         self.counts = Counter({"archives": 0, "builds": 0, "entries": 0, "folders": 0, "documents": 0})
         self._layout = layout
         self._store = _Watched(layout.root, run)
@@ -202,7 +204,7 @@ class Verification:
             self._told.add(wheel)
             hint = "nothing need be done: it is built again when it is asked for"
             yield self._fault(path, "wheel-gone", f"{what} is gone", hint)
-        elif why := _wrong_bytes(wheel, build) or _difference(wheel, wheel.name, build.metadata):
+        elif why := _wrong_bytes(wheel, build) or _difference(wheel, build.metadata, self._limits):
             self._told.add(wheel)
             yield self._fault(path, "wheel-differs", f"{what} {why}", _clean(build))
 
@@ -260,14 +262,15 @@ def _wrong_bytes(wheel: Path, build: Build) -> str:
         return f"cannot be read: {error.strerror}"
 
 
-def _difference(wheel: Path, filename: str, recorded: Metadata) -> str:
+def _difference(wheel: Path, recorded: Metadata, limits: Limits) -> str:
     """Where the metadata of a wheel are not those recorded, or why they cannot be read; "" where all is well."""
     from felloe.installation.wheel import check_format
     from felloe.net.archive import read_wheel_metadata
 
     try:
-        check_format(wheel, filename)
-        metadata = parse_metadata(read_wheel_metadata(wheel, filename), what="it")
+        check_format(wheel, wheel.name, limits)
+        raw = read_wheel_metadata(wheel, wheel.name, limits)
+        metadata = parse_metadata(raw, what="it", max_bytes=limits.max_metadata_bytes)
     except (FelloeError, OSError) as error:
         return f"cannot be read: {error}"
     differing = [name for name in COMPARED if metadata.fields.get(name) != recorded.fields.get(name)]

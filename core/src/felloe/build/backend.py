@@ -39,8 +39,9 @@ WORKER = Path(__file__).with_name("worker.py")
 
 CHUNK = 64 * 2**10  # bytes, as all that follow
 MOST_ANSWER = 2**20
-MOST_LOG = 8 * 2**20  # of the beginning of the output
+MOST_LOG = 2**20  # of the output: its beginning and its end
 KEPT = 64 * 2**10  # of its end
+GAP = b"\n[felloe: what was printed here is left out]\n"
 MOST_IN_PIPE = 2**20  # that Linux lets a program without privileges ask for
 TAIL_LINES, TAIL_WIDTH = 20, 500  # of an error, in lines and characters
 
@@ -64,7 +65,8 @@ class BackendProcess:
 
     `backend` is `module:object`, and `backend_path` are folders relative to `source` (PEP 517). `editable` asks for a
     wheel that leads to `source` (PEP 660). `environ` is the whole environment. What is printed is added to the file
-    `log`: 8 MiB, and the end of what is longer. `timeout` is in seconds, of each hook. `what` is how errors name it.
+    `log`, which keeps `most_log` bytes at most: the beginning, and the end of what is longer. `timeout` is in seconds,
+    of each hook. `what` is how errors name it.
     """
 
     python: Path
@@ -73,6 +75,7 @@ class BackendProcess:
     backend_path: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(repr=False)
     log: Path
+    most_log: int = MOST_LOG
     timeout: float
     what: str
     editable: bool = False
@@ -393,7 +396,7 @@ async def _started(process: BackendProcess, ours: ExitStack) -> _Worker:
         except OSError as error:
             reason = f"its process cannot be started: {error}"
             raise _error(process, reason, "build-failed", LOOK, cause="accident") from error
-    log = ours.enter_context(_Log(file, output, process.log.parent))
+    log = ours.enter_context(_Log(file, output, process))
     for end in (requests, answers, output):
         os.set_blocking(end.fileno(), False)
     return _Worker(started, mark.encode(), requests, answers, log)
@@ -510,15 +513,17 @@ def _ending(returncode: int) -> str:
 class _Log:
     """What comes out of a pipe: the first bytes go to `file`, the last ones are kept, and go there after a gap.
 
-    A context: it raises CacheError at its end where something could not be written (in `folder`).
+    A context: it raises CacheError at its end where something could not be written.
     """
 
-    def __init__(self, file: FileIO, output: FileIO, folder: Path) -> None:
+    def __init__(self, file: FileIO, output: FileIO, process: BackendProcess) -> None:
         self._file = file
         self._output = output
-        self._folder = folder
+        self._folder = process.log.parent
         self._failure: OSError | None = None
-        self._room = max(MOST_LOG - file.tell(), 0)
+        self._most_end = min(KEPT, process.most_log // 2)
+        self._most_begin = max(process.most_log - self._most_end - len(GAP), 0)
+        self._room = max(self._most_begin - file.tell(), 0)
         self._end = bytearray()
         self._printed = 0
         self._left_out = 0
@@ -557,10 +562,14 @@ class _Log:
                 raise self._failure
 
     def _write_end(self) -> None:
-        shown = self._end[-self._left_out :] if self._left_out else b""
-        if self._left_out:
-            lost = self._left_out - len(shown)
-            self._write(f"\n[felloe: {lost} bytes are left out here]\n".encode() + shown)
+        """In place of the end of a process before, where there was one: the log has one beginning and one end."""
+        if self._left_out == 0:
+            return
+        shown = self._end[-min(self._left_out, self._most_end) :]
+        is_gap = self._left_out > len(shown) or self._file.tell() > self._most_begin
+        with suppress(OSError):  # what cannot be cut cannot be written to either, which is told
+            self._file.truncate(min(self._file.tell(), self._most_begin))
+        self._write((GAP if is_gap else b"") + shown)
 
     def _add(self, data: bytes) -> None:
         begin = data[: self._room]

@@ -39,7 +39,7 @@ from felloe.cache.layout import Layout
 from felloe.cache.removal import remove_tree
 from felloe.cache.root import make_way, writing
 from felloe.cache.run import Run
-from felloe.config import Building
+from felloe.config import Building, Limits
 from felloe.errors import BuildCycleError, BuildError, BuildNeededError, CacheError, FelloeError
 from felloe.installation.environments import Environments, Stamp
 from felloe.progress import Event
@@ -130,6 +130,7 @@ class Workshop:
     environments: Environments
     resolutions: Resolutions
     sources: Sequence[tuple[str, str]]
+    limits: Limits
     report: Callable[[Event], None]
     clock: Callable[[], float]
 
@@ -149,8 +150,8 @@ class Builder:
     ) -> tuple[Build, bool]:
         """What the build gave, and whether it was done here: not where another process was faster.
 
-        It is in `builds-v0` then, with its wheel. It is done by `elsewhere`, where that accepts it, else by the project's
-        backend. Raises BuildError, and what `provide` and `elsewhere` raise.
+        It is in `builds-v0` then, with its wheel. It is done by `elsewhere`, where that accepts it, else by the backend of
+        the project. Raises BuildError, and what `provide` and `elsewhere` raise.
         """
         await work()
         _refuse_cycle(order)
@@ -185,7 +186,7 @@ class Builder:
                 build = await self._with_wheel(site.order, built.wheel, into)
             else:
                 raw = b"" if built.metadata is None else built.metadata.bytes
-                build = _build(site.order, "metadata", read_given(raw, site.order))
+                build = _build(site.order, "metadata", read_given(raw, site.order, self.workshop.limits))
             build = evolve(build, requires=built.requires, provenance=built.provenance, seconds=round(seconds, 3))
             return self._add(build, into)
 
@@ -225,7 +226,7 @@ class Builder:
         else:
             top = folder / "source"
             top.mkdir()
-            source = await run_sync(unpack, order.archive, order.dist.filename, top)
+            source = await run_sync(unpack, order.archive, order.dist.filename, top, self.workshop.limits)
             source = project_folder(source, order.dist, order.what)
         return _Site(order=order, folder=folder, top=top, source=source)
 
@@ -306,17 +307,18 @@ class Builder:
         from anyio.to_thread import run_sync
 
         order, system, wheels = site.order, attempt.system, attempt.environment.wheels
+        limits = self.workshop.limits
         with self._folder(is_kept=not self._is_kept) as into:
             if not made.name.endswith(".whl"):
-                build = _build(order, "metadata", read_prepared(made, order))
+                build = _build(order, "metadata", read_prepared(made, order, limits))
             elif order.dist.editable and order.goal == "metadata":  # it leads to the copy, which is about to go
-                build = _build(order, "metadata", read_wheel(made, order))
+                build = _build(order, "metadata", read_wheel(made, order, limits))
             else:
                 build = await self._with_wheel(order, made, into)
             build = evolve(
                 build,
                 backend=system.backend,
-                backend_version=await run_sync(version_of_backend, system, wheels),
+                backend_version=await run_sync(version_of_backend, system, wheels, limits),
                 requires=_pins(wheels),
                 hashes={wheel.filename: wheel.sha256 for wheel in wheels},
                 seconds=round(seconds, 3),
@@ -329,7 +331,7 @@ class Builder:
         from anyio.to_thread import run_sync
 
         wheel = await run_sync(moved_wheel, wheel, into, order)
-        metadata = await run_sync(read_wheel, wheel, order)
+        metadata = await run_sync(read_wheel, wheel, order, self.workshop.limits)
         sha256, size = (await digests_of(wheel))["sha256"], wheel.stat().st_size
         goal: BuildGoal = "editable" if order.goal == "editable" else "wheel"
         return evolve(_build(order, goal, metadata), wheel=wheel.name, sha256=sha256, size=size)
@@ -388,6 +390,7 @@ class Builder:
             backend_path=attempt.system.backend_path,
             environ=self._environ(site, scripts=attempt.environment.scripts),
             log=site.log,
+            most_log=self.workshop.limits.max_build_output_bytes,
             timeout=self._building.build_timeout,
             what=site.order.what,
             editable=site.order.dist.editable,

@@ -13,19 +13,21 @@ from packaging.version import InvalidVersion, Version
 
 from felloe.build.fingerprint import fits
 from felloe.build.plan import BuildOrder
+from felloe.config import Limits
 from felloe.errors import BuildError, FelloeError
 from felloe.installation.wheel import check_format
-from felloe.metadata import MAX_BYTES, check_identity, parse_metadata
+from felloe.metadata import check_identity, parse_metadata
 from felloe.values import Json, Metadata
 
 __all__ = ["moved_wheel", "read_given", "read_prepared", "read_wheel"]
 
+DEFAULT_LIMITS = Limits()
 FAULT = "this is a fault of the project or of its backend: choose another version, or tell its author"
 
 
-def read_prepared(info: Path, order: BuildOrder) -> Metadata:
+def read_prepared(info: Path, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) -> Metadata:
     """METADATA of the `.dist-info` folder that a backend prepared, and named after them. Raises BuildError."""
-    metadata = _checked(_read_metadata(info / "METADATA", order), order)
+    metadata = _checked(_read_metadata(info / "METADATA", order, limits.max_metadata_bytes), order, limits)
     stem = info.name.removesuffix(".dist-info")
     name, _, version = stem.rpartition("-")
     if canonicalize_name(stem) != canonicalize_name(metadata.name):  # as setuptools before 64 calls it
@@ -33,7 +35,7 @@ def read_prepared(info: Path, order: BuildOrder) -> Metadata:
     return metadata
 
 
-def read_wheel(wheel: Path, order: BuildOrder) -> Metadata:
+def read_wheel(wheel: Path, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) -> Metadata:
     """METADATA of the wheel that a backend made, of a format that is known (PEP 427), and named after them.
 
     It has to fit the interpreter asked about. Raises BuildError.
@@ -41,11 +43,11 @@ def read_wheel(wheel: Path, order: BuildOrder) -> Metadata:
     from felloe.net.archive import read_wheel_metadata
 
     try:
-        raw = read_wheel_metadata(wheel, wheel.name)
-        check_format(wheel, wheel.name)
+        raw = read_wheel_metadata(wheel, wheel.name, limits)
+        check_format(wheel, wheel.name, limits)
     except FelloeError as error:
         raise _bad(order, str(error)) from error
-    metadata = _checked(raw, order)
+    metadata = _checked(raw, order, limits)
     name, version, *_ = wheel.name.split("-")
     _check_label(wheel.name, name, version, metadata, order)
     if not fits(wheel.name, order.interpreter):
@@ -57,9 +59,9 @@ def read_wheel(wheel: Path, order: BuildOrder) -> Metadata:
     return metadata
 
 
-def read_given(raw: bytes, order: BuildOrder) -> Metadata:
+def read_given(raw: bytes, order: BuildOrder, limits: Limits = DEFAULT_LIMITS) -> Metadata:
     """METADATA that somebody else prepared. Raises BuildError."""
-    return _checked(raw, order)
+    return _checked(raw, order, limits)
 
 
 def moved_wheel(wheel: Path, into: Path, order: BuildOrder) -> Path:
@@ -75,9 +77,9 @@ def moved_wheel(wheel: Path, into: Path, order: BuildOrder) -> Path:
     return Path(shutil.copyfile(wheel, into / wheel.name))
 
 
-def _checked(raw: bytes, order: BuildOrder) -> Metadata:
+def _checked(raw: bytes, order: BuildOrder, limits: Limits) -> Metadata:
     try:
-        metadata = parse_metadata(raw, what=f"what was built of {order.what}")
+        metadata = parse_metadata(raw, what=f"what was built of {order.what}", max_bytes=limits.max_metadata_bytes)
     except FelloeError as error:
         raise _bad(order, str(error)) from error
     try:
@@ -108,15 +110,15 @@ def _escaped(version: str) -> str:
     return re.sub(r"[^\w.]+", "_", version)
 
 
-def _read_metadata(path: Path, order: BuildOrder) -> bytes:
+def _read_metadata(path: Path, order: BuildOrder, max_bytes: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise _bad(order, f"METADATA cannot be read: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise _bad(order, "METADATA is no regular file of reasonable size")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            raise _bad(order, f"METADATA is no regular file of at most {max_bytes} bytes")
         return file.read()
 
 

@@ -125,14 +125,14 @@ def kill_children(pid: int) -> bool:
     """
     import signal
 
-    children = _children(pid)
+    children = children_of(pid)
     for child in children:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)
     return bool(children)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     folder = f"/proc/{pid}/task"
     try:
         return [int(child) for thread in os.listdir(folder) for child in _read(f"{folder}/{thread}/children").split()]

@@ -19,6 +19,7 @@ from felloe.cache.layout import Layout
 from felloe.cache.locks import holder, try_lock
 from felloe.cache.removal import remove_tree
 from felloe.cache.root import make_way, writing
+from felloe.cache.temporary import remove_dead_folders
 from felloe.errors import CacheError
 from felloe.stepping import must_not_step
 
@@ -55,6 +56,7 @@ class Run:
             with writing(self._layout.root):
                 make_way(self._layout.root, self._scratch / "1")
                 self._remove_dead()
+            remove_dead_folders()
             self._has_begun = True
 
     def hand_out(self) -> None:

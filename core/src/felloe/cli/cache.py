@@ -77,7 +77,7 @@ def _verify(as_json: bool, **options: Any) -> None:  # noqa: FBT001  # click's
     faults = []
     with open_session(options) as session:
         database = session.database.database
-        verification = Verification(database.cache, database.run)
+        verification = Verification(database.cache, database.run, database.config.limits)
         for fault in verification.faults():
             faults.append(asdict(fault))
             if not as_json:

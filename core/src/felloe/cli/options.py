@@ -12,6 +12,7 @@ import click
 from attrs import frozen
 
 from felloe.blocking import BlockingDatabase
+from felloe.cli.ending import tidying
 from felloe.cli.order import InOrder, Word, in_order
 from felloe.cli.output import Console
 from felloe.config import Config, Options
@@ -174,7 +175,7 @@ def open_session(
     for warning in (text for file in (*files, *build_constraints) for text in file.warnings):
         console.report(Event(code="warning", message=warning))
     try:
-        with BlockingDatabase(config, reporter=console) as database:
+        with BlockingDatabase(config, reporter=console) as database, tidying(database.database.release):
             asked = [each for word in words for each in _asked_by(word, required)]
             if config.policy.require_hashes and not explains:
                 _check_all_hashed(asked)

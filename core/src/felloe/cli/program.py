@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+
+from felloe.cli.ending import end_on_signals
 
 __all__ = ["run"]
 
@@ -57,8 +58,7 @@ def run() -> NoReturn:
 
     SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing is left behind, and exit with 143 and 129.
     """
-    for number in (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    end_on_signals()
     as_json = "--json" in sys.argv[1:]  # also where what stands beside it cannot be parsed
     try:
         code = felloe.main(standalone_mode=False) or 0  # the code of click's Exit, None where there was none

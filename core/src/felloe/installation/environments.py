@@ -13,12 +13,14 @@ from felloe.cache.layout import Layout
 from felloe.cache.root import writing
 from felloe.cache.run import Run
 from felloe.cache.store import Store
+from felloe.config import Limits
 from felloe.errors import InterpreterError
 from felloe.flights import Memory
 from felloe.installation.contents import SCRIPTS, Item, environment_contents
 from felloe.installation.files import copy_tree, write_items
 from felloe.installation.python import HINT, Python, ask, base_of
 from felloe.installation.unpacked import unpack_wheel
+from felloe.installation.wheel import DEFAULT_LIMITS
 from felloe.interpreter import key_of
 from felloe.progress import Event
 from felloe.stepping import work
@@ -32,9 +34,18 @@ Stamp = tuple[int, int, int]
 class Environments:
     """Environments of the cache: every wheel is unpacked once, every set of wheels is installed once."""
 
-    def __init__(self, *, layout: Layout, run: Run, store: Store, report: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        run: Run,
+        store: Store,
+        report: Callable[[Event], None],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._layout = layout
         self._run = run
+        self._limits = limits
         self._folders = Folders(layout, store, report)
         self._pythons = Memory()
 
@@ -93,7 +104,7 @@ class Environments:
             return found
         python = await self._pythons.once(base, lambda: ask(base, cwd))
         _check_version(python, interpreter)
-        unpacked = [await unpack_wheel(wheel, python, self._layout, self._folders) for wheel in wheels]
+        unpacked = [await unpack_wheel(wheel, python, self._layout, self._folders, self._limits) for wheel in wheels]
         items = await run_sync(environment_contents, python, unpacked)
         return await self._folders.made(path, partial(_install, items, python))
 

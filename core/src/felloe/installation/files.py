@@ -9,6 +9,7 @@ from pathlib import Path
 
 from felloe.installation.contents import File, Item, Link, Script, Text
 from felloe.installation.scripts import PLACEHOLDER, relocatable
+from felloe.stepping import check_cancelled
 
 __all__ = ["copy_tree", "write_items"]
 
@@ -25,6 +26,7 @@ def write_items(items: Mapping[str, Item], folders: Iterable[str], into: Path) -
     for folder in sorted({into.joinpath(path).parent for path in items} | {into / folder for folder in folders}):
         folder.mkdir(parents=True, exist_ok=True)
     for path, item in items.items():
+        check_cancelled()
         _write(item, into / path)
 
 
@@ -61,6 +63,7 @@ def copy_tree(source: Path, into: Path) -> None:
         folder, target_folder = pending.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
+                check_cancelled()
                 target = f"{target_folder}{os.sep}{entry.name}"
                 if entry.is_symlink():
                     Path(target).symlink_to(Path(entry.path).readlink())

@@ -81,7 +81,10 @@ def _home(python: Path) -> Path | None:
 
 
 def _homes(path: Path) -> Iterator[Path]:
+    """Raises InterpreterError where the file is none, for which CPython waits as well."""
     try:
+        if path.exists() and not path.is_file():
+            raise InterpreterError(f"`{path}` is not a regular file", hint=HINT)
         text = path.read_text("utf-8", "surrogateescape")
     except OSError:  # for CPython, too, it is not there then
         return

@@ -10,10 +10,11 @@ from pathlib import Path
 from felloe.cache.folders import Folders
 from felloe.cache.layout import Layout
 from felloe.command import run_command
+from felloe.config import Limits
 from felloe.errors import SourceError
 from felloe.installation.contents import UnpackedWheel
 from felloe.installation.python import Python
-from felloe.installation.wheel import read_wheel
+from felloe.installation.wheel import DEFAULT_LIMITS, read_wheel
 from felloe.values import Wheel
 
 __all__ = ["unpack_wheel"]
@@ -36,7 +37,9 @@ for folder, _, names in os.walk(source):
 """
 
 
-async def unpack_wheel(wheel: Wheel, python: Python, layout: Layout, folders: Folders) -> UnpackedWheel:
+async def unpack_wheel(
+    wheel: Wheel, python: Python, layout: Layout, folders: Folders, limits: Limits = DEFAULT_LIMITS
+) -> UnpackedWheel:
     """`wheel` in the cache, with byte code for `python`. What is there already is not made again.
 
     Raises ArchiveError where it is no wheel; OSError, CacheError.
@@ -44,19 +47,19 @@ async def unpack_wheel(wheel: Wheel, python: Python, layout: Layout, folders: Fo
     from anyio.to_thread import run_sync
 
     place = layout.unpacked(wheel.sha256)
-    folder = await folders.made(place / FILES, partial(_unpack, wheel))
-    contents = await run_sync(read_wheel, folder, wheel.filename)
+    folder = await folders.made(place / FILES, partial(_unpack, wheel, limits))
+    contents = await run_sync(read_wheel, folder, wheel.filename, limits)
     compiled = await folders.made(place / f"{python.cache_tag}-{python.magic}", partial(_compile, folder, python))
     bytecode = await run_sync(_bytecode, compiled)
     return UnpackedWheel(filename=wheel.filename, folder=folder, contents=contents, bytecode=bytecode)
 
 
-async def _unpack(wheel: Wheel, into: Path) -> Path:
+async def _unpack(wheel: Wheel, limits: Limits, into: Path) -> Path:
     from anyio.to_thread import run_sync
 
     from felloe.net.archive import unpack
 
-    await run_sync(unpack, wheel.path, wheel.filename, into)
+    await run_sync(unpack, wheel.path, wheel.filename, into, limits)
     return into
 
 

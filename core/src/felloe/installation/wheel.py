@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from attrs import frozen
 
+from felloe.config import Limits
 from felloe.errors import ArchiveError
 from felloe.installation.scripts import EntryPoint, parse_entry_points
 from felloe.net.member import naming, shown
+from felloe.stepping import check_cancelled
 
 if TYPE_CHECKING:
     from felloe.net.zip import ZipReader
@@ -22,7 +24,7 @@ __all__ = ["Placed", "Scheme", "WheelContents", "check_format", "read_wheel"]
 Scheme = Literal["purelib", "platlib", "headers", "scripts", "data"]
 
 INFO, DATA = ".dist-info", ".data"
-LARGEST = 16 * 1024 * 1024
+DEFAULT_LIMITS = Limits()
 LONGEST_PATH = 1024  # bytes: a path of Linux has 4096, and the folders that a file gets into take some of them
 VERSION = re.compile(r"([0-9]{1,9})(\.[0-9]{1,9})*")
 
@@ -54,7 +56,7 @@ class WheelContents:
         return self.info.removesuffix(INFO).rpartition("-")[0] or self.info.removesuffix(INFO)
 
 
-def read_wheel(folder: Path, filename: str) -> WheelContents:
+def read_wheel(folder: Path, filename: str, limits: Limits = DEFAULT_LIMITS) -> WheelContents:
     """The contents of the wheel `filename`, which is unpacked in `folder`.
 
     Raises ArchiveError where it is no wheel, or one of a later format; OSError where it cannot be read.
@@ -62,31 +64,33 @@ def read_wheel(folder: Path, filename: str) -> WheelContents:
     with naming(filename):
         paths = sorted(_paths(folder))
         info = _info(paths)
-        root = _root_scheme(_text(folder, f"{info}/WHEEL"))
+        most = limits.max_metadata_bytes
+        root = _root_scheme(_text(folder, f"{info}/WHEEL", most))
         files = sorted((_place(path, root) for path in paths if path != f"{info}/RECORD"), key=_data_last)
         entry_points = f"{info}/entry_points.txt"
-        programs = parse_entry_points(_text(folder, entry_points)) if entry_points in paths else ()
+        programs = parse_entry_points(_text(folder, entry_points, most)) if entry_points in paths else ()
         return WheelContents(root=root, info=info, files=tuple(files), programs=programs)
 
 
-def check_format(archive: Path, filename: str) -> None:
+def check_format(archive: Path, filename: str, limits: Limits = DEFAULT_LIMITS) -> None:
     """Looks into the wheel `filename`, which is still packed.
 
     Raises ArchiveError where its file WHEEL is missing or cannot be read, or it is of a later format; OSError.
     """
     from felloe.net.dist_info import find_metadata
-    from felloe.net.limits import Budget, Limits
+    from felloe.net.limits import Budget
     from felloe.net.zip import ZipReader
 
     with naming(filename), archive.open("rb") as file:
-        wheel = ZipReader(file, Budget(Limits(), os.fstat(file.fileno()).st_size))
-        info = find_metadata(wheel.entries, filename).parts[0]
-        _root_scheme(_packed_text(wheel, f"{info}/WHEEL"))
+        wheel = ZipReader(file, Budget(limits, os.fstat(file.fileno()).st_size))
+        info = find_metadata(wheel.entries, filename, limits.max_metadata_bytes).parts[0]
+        _root_scheme(_packed_text(wheel, f"{info}/WHEEL", limits.max_metadata_bytes))
 
 
 def _paths(folder: Path) -> Iterator[str]:
     """The files below `folder`, with slashes."""
     for where, folders, names in os.walk(folder):
+        check_cancelled()
         for path in (Path(where, name) for name in (*folders, *names)):
             _check_path(path, path.relative_to(folder).as_posix())
         yield from (Path(where, name).relative_to(folder).as_posix() for name in names)
@@ -110,23 +114,23 @@ def _info(paths: Iterable[str]) -> str:
     return folders[0]
 
 
-def _text(folder: Path, path: str) -> str:
+def _text(folder: Path, path: str, most: int) -> str:
     try:
         with folder.joinpath(path).open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(most + 1)
     except FileNotFoundError as error:
         raise _missing(path) from error
-    _check_size(len(data), path)
+    _check_size(len(data), path, most)
     return _decoded(data, path)
 
 
-def _packed_text(wheel: ZipReader, path: str) -> str:
+def _packed_text(wheel: ZipReader, path: str, most: int) -> str:
     found = [entry for entry in wheel.entries if "/".join(entry.parts) == path]
     if len(found) > 1:
         raise ArchiveError(f"holds {len(found)} files `{shown(path)}`, and has to hold one")
     if not found or found[0].kind != "file":
         raise _missing(path)
-    _check_size(max(found[0].size, found[0].packed), path)
+    _check_size(max(found[0].size, found[0].packed), path, most)
     return _decoded(wheel.read(found[0]), path)
 
 
@@ -134,9 +138,9 @@ def _missing(path: str) -> ArchiveError:
     return ArchiveError(f"has no file `{shown(path)}`, and a wheel has to have it")
 
 
-def _check_size(size: int, path: str) -> None:
-    if size > LARGEST:
-        raise ArchiveError(f"holds more than {LARGEST} bytes in `{shown(path)}`", code="archive-too-large")
+def _check_size(size: int, path: str, most: int) -> None:
+    if size > most:
+        raise ArchiveError(f"holds more than {most} bytes in `{shown(path)}`", code="archive-too-large")
 
 
 def _decoded(data: bytes, path: str) -> str:

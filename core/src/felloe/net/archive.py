@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from felloe.config import Limits
 from felloe.errors import ArchiveError
 from felloe.net.decompression import decompressor_for, open_decompressed
 from felloe.net.dist_info import find_metadata
-from felloe.net.limits import Budget, Limits
+from felloe.net.limits import DEFAULT_LIMITS, HINT, Budget
 from felloe.net.member import Member, naming, shown
 from felloe.net.tar import TarReader
 from felloe.net.tree import Tree
 from felloe.net.zip import ZipReader
+from felloe.stepping import check_cancelled
 
-__all__ = ["Limits", "read_sdist_members", "read_wheel_metadata", "unpack"]
+__all__ = ["read_sdist_members", "read_wheel_metadata", "unpack"]
 
-DEFAULT_LIMITS = Limits()
 ZIP_MAGIC = b"PK"
 
 
@@ -42,6 +43,7 @@ def unpack(archive: Path, filename: str, into: Path, limits: Limits = DEFAULT_LI
         budget = Budget(limits, _size(file))
         tree = Tree(into, limits, budget)
         for member in _members(file, budget):
+            check_cancelled()
             tree.add(member)
         return tree.finish()
 
@@ -55,17 +57,17 @@ def read_sdist_members(
     copy that differs may follow, or nothing of what should. Raises ArchiveError for these, as `unpack` does.
     """
     with naming(filename), _opened(archive) as file:
-        return _read_members(_members(file, Budget(limits, _size(file))), frozenset(names), limits.max_member)
+        return _read_members(_members(file, Budget(limits, _size(file))), frozenset(names), limits.max_metadata_bytes)
 
 
-def read_wheel_metadata(archive: Path, filename: str) -> bytes:
-    """METADATA of the wheel `filename`, at most 16 MiB.
+def read_wheel_metadata(archive: Path, filename: str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """METADATA of the wheel `filename`.
 
     Raises ArchiveError where it has not just one `.dist-info` directory, of its own name and version, with METADATA.
     """
     with naming(filename), _opened(archive) as file:
-        wheel = ZipReader(file, Budget(DEFAULT_LIMITS, _size(file)))
-        return wheel.read(find_metadata(wheel.entries, filename))
+        wheel = ZipReader(file, Budget(limits, _size(file)))
+        return wheel.read(find_metadata(wheel.entries, filename, limits.max_metadata_bytes))
 
 
 def _members(file: BinaryIO, budget: Budget) -> Iterable[Member]:
@@ -82,6 +84,7 @@ def _read_members(members: Iterable[Member], wanted: frozenset[str], max_member:
     top: str | None = None
     found: dict[str, bytes | None] = {}
     for member in filter(lambda member: member.parts, members):
+        check_cancelled()
         top = top or member.parts[0]
         name = "/".join(member.parts[1:])
         if member.parts[0] == top and name in wanted:
@@ -100,7 +103,7 @@ def _contents(member: Member, max_member: int) -> bytes | None:
         contents += block
         if len(contents) > max_member:
             message = f"holds more than {max_member} bytes in `{shown(member.name)}`"
-            raise ArchiveError(message, code="archive-too-large")
+            raise ArchiveError(message, hint=HINT.format("`max-metadata-bytes`"), code="archive-too-large")
     return bytes(contents)
 
 

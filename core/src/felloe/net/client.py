@@ -6,10 +6,12 @@ import logging
 import math
 import os
 import ssl
+import stat
+import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -28,7 +30,7 @@ from felloe.url import Url
 if TYPE_CHECKING:
     from felloe.config import Config
 
-__all__ = ["Client", "Exchange", "NetSettings", "Response", "is_exempt", "settings_of"]
+__all__ = ["Client", "Exchange", "NetSettings", "Response", "is_exempt", "owed_bytes", "settings_of"]
 
 T = TypeVar("T")
 
@@ -39,12 +41,18 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 4, 0.5, 10.0
 # A body has to bring this much in each span of the time limit, or it is cut: a slow drip must not hold us for ever.
 SLOWEST_BLOCK = 16 * 1024
+PIECE = 1024  # bytes that are decoded at once where memory counts: they may stand for a thousand times as many
+# Over all of its time, it has to bring on average this much a second, as soon as it has taken ten times the span that
+# is free; before that, less. Many downloads that share a thin line are not cut, and what drips does not go on for days.
+SLOWEST_RATE, RISE = 10 * 1024, 10
 PLAIN = frozenset({"", "identity"})
 # stamina logs each retry. Whoever listens to logs gets that; where nobody does, nothing is to be printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 PROXY_SCHEMES = frozenset({"http", "https"})
 PROXY_HINT = "a proxy has to be http://host:port or https://host:port"
+HINT_LARGE = "look whether the address is right; if it is, raise `max-page-bytes` or `max-metadata-bytes`"
+SERVER = "tell whoever runs the server, or the proxy before it"
 ENCODINGS = PLAIN | {"gzip", "x-gzip", "deflate"}
 GZIP, ZLIB, RAW = 31, 15, -15  # "window bits", by which zlib tells its formats apart
 MOST_MEMBERS = 10_000  # of one body; each takes some time, however little it holds
@@ -70,11 +78,12 @@ class NetSettings:
     """Limits of all requests. Times in seconds.
 
     `cert` is a PEM file that is trusted in place of the system's store; `cert_origin` is where it, or the folder, is
-    set.
+    set. A body may take `free_seconds` at whatever pace; see `owed_bytes` for the rest of its time.
     """
 
     offline: bool = False
     timeout: float = 30.0
+    free_seconds: float = 60.0
     retry_seconds: float = 60.0
     concurrent: int = 50
     cert: Path | None = None
@@ -105,33 +114,52 @@ class Exchange:
 class Response:
     """A response whose body has not been read: `url` after redirects, header names in lower case."""
 
-    def __init__(self, url: Url, response: httpx.Response, timeout: float) -> None:
+    def __init__(self, url: Url, response: httpx.Response, settings: NetSettings) -> None:
         self.url = url
         self.status = response.status_code
         self.headers = _in_lower_case(response.headers)
         self._response = response
-        self._timeout = timeout
+        self._timeout = settings.timeout
+        self._free = settings.free_seconds
+        self._began = anyio.current_time()
+        self._received = 0
 
-    async def pour(self, write: Callable[[bytes], None]) -> None:
-        """Hands the body to `write` in blocks, as it was sent: not decoded.
+    async def pour(
+        self,
+        write: Callable[[bytes], None],
+        pause: Callable[[], Awaitable[None]] | None = None,
+        most: int = sys.maxsize,
+    ) -> None:
+        """Hands the body to `write` in blocks of `most` bytes, as it was sent: not decoded. `pause` follows each block.
 
-        Raises TimeoutError where it comes too slowly, and what `write` raises.
+        Raises TimeoutError or NetworkError where it comes too slowly, and what `write` raises.
         """
         chunks = self._response.aiter_raw()
         try:
             while block := await self._next_block(chunks):
-                write(block)
+                for start in range(0, len(block), most):
+                    write(block[start : start + most])
+                    if pause:
+                        await self._while_nothing_is_owed(pause)
         finally:
             await _end(chunks)
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body, decoded.
+    async def body(self, max_bytes: int, grow: Callable[[int], Awaitable[None]] | None = None) -> bytes:
+        """The whole body, decoded; `grow` is told of its size so far, and may wait.
 
         Raises SourceError where it is longer than `max_bytes`, or encoded as nobody asked for or not as it says.
         """
         text = _Text(self.url, self.headers.get("content-encoding", ""), max_bytes)
-        await self.pour(text.write)
+        if grow is None:
+            await self.pour(text.write)
+        else:
+            await self.pour(text.write, lambda: grow(text.size), PIECE if text.is_encoded else sys.maxsize)
         return text.whole()
+
+    async def _while_nothing_is_owed(self, pause: Callable[[], Awaitable[None]]) -> None:
+        began = anyio.current_time()
+        await pause()
+        self._began += anyio.current_time() - began
 
     async def _next_block(self, chunks: AsyncIterator[bytes]) -> bytes:
         """At least SLOWEST_BLOCK bytes, or what is left; b"" at the end."""
@@ -141,7 +169,24 @@ class Response:
             while size < SLOWEST_BLOCK and (chunk := await anext(chunks, None)) is not None:
                 parts.append(chunk)
                 size += len(chunk)
+                self._check_pace(len(chunk))
         return b"".join(parts)
+
+    def _check_pace(self, count: int) -> None:
+        self._received += count
+        seconds = anyio.current_time() - self._began
+        if self._received < owed_bytes(seconds, self._free):
+            raise NetworkError(
+                f"{self.url} comes too slowly: {self._received} bytes in {math.ceil(seconds)} s",
+                hint="try again later, or with fewer --concurrent-downloads",
+                code="timeout",
+                transient=True,
+            )
+
+
+def owed_bytes(seconds: float, free: float) -> float:
+    """What a body has to have brought after `seconds`, of which `free` cost nothing: on average, more with the time."""
+    return 0.0 if seconds <= free else seconds * SLOWEST_RATE * min(1.0, seconds / (RISE * free))
 
 
 class _Text:
@@ -152,9 +197,11 @@ class _Text:
 
     def __init__(self, url: Url, encoding: str, max_bytes: int) -> None:
         if encoding.lower() not in ENCODINGS:
-            raise SourceError(f"{url} is encoded as `{encoding}`, which nobody asked for", code="unknown-encoding")
+            raise SourceError(
+                f"{url} is encoded as `{encoding}`, which nobody asked for", hint=SERVER, code="unknown-encoding"
+            )
         self._url = url
-        self._is_encoded = encoding.lower() not in PLAIN
+        self.is_encoded = encoding.lower() not in PLAIN
         self._max_bytes = max_bytes
         self._received = 0
         self._format = RAW
@@ -166,10 +213,14 @@ class _Text:
         self._received += len(block)
         if self._received > 2 * self._max_bytes + OVERHEAD:  # what stands for nothing could go on for ever
             raise self._too_large()
-        if not self._is_encoded:
+        if not self.is_encoded:
             self._add(block)
-        while self._is_encoded and (block := self._without_padding(block)):
+        while self.is_encoded and (block := self._without_padding(block)):
             block = self._decode(block)
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
 
     def whole(self) -> bytes:
         if self._decoder is not None and not self._decoder.eof:
@@ -212,10 +263,11 @@ class _Text:
         return zlib.decompressobj(self._format)
 
     def _too_large(self) -> SourceError:
-        return SourceError(f"{self._url} is larger than {self._max_bytes} bytes", code="too-large")
+        message = f"{self._url} is larger than {self._max_bytes} bytes"
+        return SourceError(message, hint=HINT_LARGE, code="too-large")
 
     def _damaged(self, reason: str) -> SourceError:
-        return SourceError(f"{self._url} is not encoded as it says: {reason}", code="invalid-encoding")
+        return SourceError(f"{self._url} is not encoded as it says: {reason}", hint=SERVER, code="invalid-encoding")
 
 
 def _format_of(first: int) -> int:
@@ -253,7 +305,7 @@ class Client:
         """
         if self._settings.offline:
             raise OfflineError(f"{request.url} is needed, and the network is off", hint="run without --offline once")
-        patience = _Patience(self._settings.retry_seconds, self._report)
+        patience = _Patience(self._settings, self._report)
         async for attempt in stamina.retry_context(
             on=patience.pause_after,
             attempts=patience.attempts,
@@ -262,15 +314,15 @@ class Client:
             wait_max=LONGEST_WAIT,
         ):
             with attempt:
-                return await self._try(request, read)
+                return await self._try(request, read, patience)
         raise AssertionError("stamina raises what the last attempt raised")
 
     async def aclose(self) -> None:
         await self._connections.aclose()
 
-    async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+    async def _try(self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience) -> T:
         try:
-            return await self._allowed(request, read)
+            return await self._allowed(request, read, patience)
         except TimeoutError as error:
             raise self._too_slow(request.url) from error
         except httpx.TimeoutException as error:
@@ -280,22 +332,24 @@ class Client:
                 raise  # a file that could not be written, say
             raise _unreachable(request.url, error) from error
 
-    async def _allowed(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T:
+    async def _allowed(self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience) -> T:
         """As `_follow`, again for each server on the way for whom an extension has other credentials.
 
         No connection is held meanwhile: somebody may have to be asked for a password.
         """
-        while isinstance(answer := await self._follow(request, read), _Refused):
+        while isinstance(answer := await self._follow(request, read, patience), _Refused):
             redirected = answer.url.origin != request.url.origin
             if not await self._credentials.ask(answer.url, answer.pair, redirected=redirected):
                 raise answer.error
         return answer
 
-    async def _follow(self, request: Exchange, read: Callable[[Response], Awaitable[T]]) -> T | _Refused:
+    async def _follow(
+        self, request: Exchange, read: Callable[[Response], Awaitable[T]], patience: _Patience
+    ) -> T | _Refused:
         url = request.url
         for _ in range(MOST_REDIRECTS):
             headers, pair = self._headers(url, request)
-            async with self._send(url, request.method, headers) as response:
+            async with self._send(url, request.method, headers, patience) as response:
                 self._report(_event(request, response))
                 target = response.headers.get("location")
                 if response.status not in REDIRECTS or target is None:
@@ -305,7 +359,10 @@ class Client:
                         return _Refused(url, pair, _error_status(response))
                     raise _error_status(response)
             url = _redirected(url, target)
-        raise NetworkError(f"{request.url} redirects more than {MOST_REDIRECTS} times")
+        raise NetworkError(
+            f"{request.url} redirects more than {MOST_REDIRECTS} times",
+            hint="correct the address to the one that it leads to in the end, if there is one",
+        )
 
     def _headers(self, url: Url, request: Exchange) -> tuple[Mapping[str, str], tuple[str, str] | None]:
         """What is sent along, and the user name and password in it, unless the source has a word of its own."""
@@ -317,15 +374,19 @@ class Client:
         return headers, pair
 
     @asynccontextmanager
-    async def _send(self, url: Url, method: str, headers: Mapping[str, str]) -> AsyncIterator[Response]:
+    async def _send(
+        self, url: Url, method: str, headers: Mapping[str, str], patience: _Patience
+    ) -> AsyncIterator[Response]:
         limit = self._settings.timeout
         raw = httpx.Request(method, url.reveal(), headers=headers)
         raw.extensions["timeout"] = {"connect": limit, "read": limit, "write": limit, "pool": limit}
+        asked = anyio.current_time()
         async with self._limiter, self._connections.of(url) as transport:
-            with anyio.fail_after(2 * limit):
+            patience.extend(anyio.current_time() - asked)  # nobody is slow while others are served
+            with patience.capped(url), anyio.fail_after(2 * limit):
                 response = await transport.handle_async_request(raw)
             try:
-                yield Response(url, response, limit)
+                yield Response(url, response, self._settings)
             finally:
                 with anyio.CancelScope(shield=True):
                     await response.aclose()
@@ -352,13 +413,35 @@ class _Refused:
 
 
 class _Patience:
-    """What one request may still cost: how many attempts, and how many seconds from now on."""
+    """What one request may still cost: how many attempts, and how many seconds until the last of them is answered.
 
-    def __init__(self, seconds: float, report: Callable[[Event], None]) -> None:
-        self.attempts = ATTEMPTS if seconds else 1
+    The first one, over all redirects, may take what one answer may take, if that is longer.
+    """
+
+    def __init__(self, settings: NetSettings, report: Callable[[Event], None]) -> None:
+        self.attempts = ATTEMPTS if settings.retry_seconds else 1
         self._made = 0
-        self._end = anyio.current_time() + seconds
+        self._seconds = settings.retry_seconds
+        self._end = anyio.current_time() + settings.retry_seconds
+        self._more = max(2 * settings.timeout - settings.retry_seconds, 0.0)
         self._report = report
+
+    def extend(self, seconds: float) -> None:
+        self._end += seconds
+
+    @contextmanager
+    def capped(self, url: Url) -> Iterator[None]:
+        """Raises NetworkError where what is done here takes longer than all attempts may."""
+        more = 0.0 if self._made else self._more
+        left = self._end - anyio.current_time() + more
+        with anyio.move_on_after(max(left, 0.0)) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise NetworkError(
+                f"{url} did not answer within {self._seconds + more:g} s, all tries taken",
+                hint="try again later, or allow more with `max-retry-seconds`",
+                code="timeout",
+            )
 
     def pause_after(self, error: Exception) -> bool | float:
         """Whether to try again, or after how many seconds: those that the server asks for, or none at all."""
@@ -484,8 +567,10 @@ def _ssl_context(settings: NetSettings) -> ssl.SSLContext:
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
+        if settings.cert is not None and not stat.S_ISREG(settings.cert.stat().st_mode):
+            raise OSError("it is no regular file")
         return ssl.create_default_context(cafile=settings.cert, capath=settings.cert_folder)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # ssl.SSLError as well
         raise NetworkError(
             f"certificates cannot be read from `{settings.cert or settings.cert_folder}`: {error}",
             hint=f"correct `{settings.cert_origin or '--cert'}`: it has to name certificates in PEM form",
@@ -502,9 +587,15 @@ def _redirected(url: Url, target: str) -> Url:
     try:
         new = url.join(target)
     except RequirementError as error:
-        raise NetworkError(f"{url} redirects to what is no URL: {error}", code="forbidden-redirect") from error
+        raise NetworkError(
+            f"{url} redirects to what is no URL: {error}", hint=SERVER, code="forbidden-redirect"
+        ) from error
     if new.scheme not in {"http", "https"} or (url.scheme, new.scheme) == ("https", "http"):
-        raise NetworkError(f"{url} redirects to {new}, which is refused", code="forbidden-redirect")
+        raise NetworkError(
+            f"{url} redirects to {new}, which is refused",
+            hint="give an address that leads to https at once",
+            code="forbidden-redirect",
+        )
     return new
 
 

@@ -8,19 +8,19 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from felloe.errors import ArchiveError
+from felloe.net.limits import HINT
 from felloe.net.member import shown
 from felloe.net.zip_entry import Entry
 
-__all__ = ["MAX_METADATA", "find_metadata"]
+__all__ = ["find_metadata"]
 
-MAX_METADATA = 16 * 1024 * 1024
 SUFFIX = ".dist-info"
 
 
-def find_metadata(entries: Iterable[Entry], filename: str) -> Entry:
+def find_metadata(entries: Iterable[Entry], filename: str, max_bytes: int) -> Entry:
     """METADATA in the one `.dist-info` directory of the wheel `filename`, which has to be of its name and version.
 
-    Raises ArchiveError where there is none or more than one, or it is too large to be one.
+    Raises ArchiveError where there is none or more than one, or it has more than `max_bytes`.
     """
     members = [(entry.parts, entry) for entry in entries]
     folder = _dist_info({parts[0] for parts, _ in members if parts and parts[0].endswith(SUFFIX)})
@@ -28,8 +28,10 @@ def find_metadata(entries: Iterable[Entry], filename: str) -> Entry:
     found = [entry for parts, entry in members if parts == (folder, "METADATA")]
     if len(found) != 1 or found[0].kind != "file":
         raise ArchiveError(f"holds {len(found) or 'no'} files `{shown(folder)}/METADATA`, and has to hold one")
-    if max(found[0].size, found[0].packed) > MAX_METADATA:
-        raise ArchiveError(f"has METADATA of {found[0].size} bytes", code="archive-too-large")
+    if max(found[0].size, found[0].packed) > max_bytes:
+        raise ArchiveError(
+            f"has METADATA of {found[0].size} bytes", hint=HINT.format("`max-metadata-bytes`"), code="archive-too-large"
+        )
     return found[0]
 
 

@@ -19,13 +19,15 @@ from felloe.errors import NetworkError, OfflineError, SourceError
 from felloe.flights import Flights, Memory
 from felloe.hashing import CHUNK, Hashing, check_digests
 from felloe.net import files
+from felloe.net.limits import DEFAULT_LIMITS
 from felloe.net.pages import as_key, response_of
 from felloe.progress import Event
-from felloe.stepping import work
+from felloe.stepping import check_cancelled, work
 from felloe.url import Url
 from felloe.values import Entry, Fetched, Fresh, RawMetadata, Stale
 
 if TYPE_CHECKING:
+    from felloe.config import Limits
     from felloe.net.client import Client, Response
 
 __all__ = ["Downloads"]
@@ -55,9 +57,11 @@ class Downloads:
         clock: Callable[[], float],
         max_bytes: int,
         folder: Callable[[], Path],
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """`folder` makes one for a body that several may want; it lasts as long as the run does."""
         self._client = client
+        self._limits = limits
         self._report = report
         self._clock = clock
         self._max_bytes = max_bytes
@@ -116,10 +120,11 @@ class Downloads:
         who ask at the same time one sends requests; the others get the same METADATA, or None.
         """
         if url.scheme == "file":
-            return await _local_wheel_metadata(url, filename)
+            return await _local_wheel_metadata(url, filename, self._limits)
         if url.origin in self._without_ranges:
             return None
-        parts = _Parts(await self._client(), url, headers, self._clock, partial(self._save, url, target, {}))
+        save = partial(self._save, url, target, {})
+        parts = _Parts(await self._client(), url, headers, self._clock, save, self._limits)
         raw: RawMetadata | None = await self._flights.share(
             (url, filename, size, as_key(headers)), lambda: self._read_metadata(parts, url, filename, size)
         )
@@ -232,13 +237,16 @@ class _Parts:
     `whole` is the file, where the server sent that when it was asked for the first part.
     """
 
-    def __init__(self, client: Client, url: Url, headers: Headers, clock: Callable[[], float], save: Save) -> None:
+    def __init__(
+        self, client: Client, url: Url, headers: Headers, clock: Callable[[], float], save: Save, limits: Limits
+    ) -> None:
         self.whole: Fetched | None = None
         self._client = client
         self._url = url
         self._headers = headers
         self._clock = clock
         self._save = save
+        self._limits = limits
         self._etag: str | None = None
         self._listed_size: int | None = None
         self._size: int | None = None
@@ -251,7 +259,7 @@ class _Parts:
         if size is None:
             # Not a suffix range: some servers answer that with an error, others with the whole file.
             await self.read(0, 0)
-        raw = await read_metadata(self.read, size or self._size or 0, filename)
+        raw = await read_metadata(self.read, size or self._size or 0, filename, self._limits)
         return RawMetadata(bytes=raw, rung="range", validators=self._validators)
 
     async def read(self, first: int, last: int) -> bytes:
@@ -274,7 +282,11 @@ class _Parts:
         request = Exchange(url=self._url, headers=headers, answers=NO_RANGES | {206})
         data: bytes = await self._client.exchange(request, read)
         if len(data) != last - first + 1:
-            raise NetworkError(f"{self._url}: the server sent {len(data)} of {last - first + 1} bytes", transient=True)
+            raise NetworkError(
+                f"{self._url}: the server sent {len(data)} of {last - first + 1} bytes",
+                hint="try again",
+                transient=True,
+            )
         return data
 
     def _check_same_file(self, response: Response, first: int, last: int) -> None:
@@ -304,7 +316,11 @@ class _HashedFile:
     def write(self, block: bytes) -> None:
         self.size += len(block)
         if self.size > self._max_bytes:
-            raise SourceError(f"{self._what} is larger than {self._max_bytes} bytes", code="too-large")
+            raise SourceError(
+                f"{self._what} is larger than {self._max_bytes} bytes",
+                hint="look whether it is the file that you mean",
+                code="too-large",
+            )
         self._file.write(block)
         self._hashing.update(block)
 
@@ -321,6 +337,7 @@ def _copy(url: Url, target: Path, hashes: Mapping[str, str], max_bytes: int) -> 
     with path.open("rb") as source, target.open("wb") as file:
         copy = _HashedFile(str(url), file, hashes, max_bytes)
         while block := source.read(CHUNK):
+            check_cancelled()
             copy.write(block)
     return Fetched(path=target, content=copy.content(), validators=before)
 
@@ -334,7 +351,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-async def _local_wheel_metadata(url: Url, filename: str) -> RawMetadata:
+async def _local_wheel_metadata(url: Url, filename: str, limits: Limits) -> RawMetadata:
     await work()
     from anyio.to_thread import run_sync
 
@@ -342,7 +359,7 @@ async def _local_wheel_metadata(url: Url, filename: str) -> RawMetadata:
 
     path = files.regular_file(url)
     validators = files.stat_of(path)
-    raw = await run_sync(read_wheel_metadata, path, filename)
+    raw = await run_sync(read_wheel_metadata, path, filename, limits)
     return RawMetadata(bytes=raw, rung="range", validators=validators)
 
 

@@ -16,6 +16,8 @@ from felloe.values import Page
 
 __all__ = ["path_of", "read_page", "regular_file", "stat_of"]
 
+PATH = "correct the path where it is given or configured, or its permissions"
+LARGE = "look whether the path is right; if it is, raise `max-page-bytes`, or `max-metadata-bytes` for METADATA"
 INDEX_FORMS = (("index.html", "text/html"), ("index.json", "application/vnd.pypi.simple.v1+json"))
 
 
@@ -45,7 +47,7 @@ def read_page(url: Url, max_bytes: int) -> Page:
     except (FileNotFoundError, NotADirectoryError):
         return Page(url=url, status=404, headers={}, body=b"")
     except OSError as error:
-        raise NetworkError(f"{url} cannot be read: {error.strerror or error}") from error
+        raise NetworkError(f"{url} cannot be read: {error.strerror or error}", hint=PATH) from error
 
 
 def regular_file(url: Url) -> Path:
@@ -55,8 +57,10 @@ def regular_file(url: Url) -> Path:
         if stat.S_ISREG(path.stat().st_mode):
             return path
     except OSError as error:
-        raise NetworkError(f"{url} cannot be read: {error.strerror or error}", code="no-such-file") from error
-    raise NetworkError(f"{url} is not a regular file", code="no-such-file")
+        raise NetworkError(
+            f"{url} cannot be read: {error.strerror or error}", code="no-such-file", hint=PATH
+        ) from error
+    raise NetworkError(f"{url} is not a regular file", hint=PATH, code="no-such-file")
 
 
 def stat_of(path: Path) -> Mapping[str, Any]:
@@ -73,7 +77,7 @@ def stat_of(path: Path) -> Mapping[str, Any]:
 def _page(url: Url, path: Path, content_type: str, max_bytes: int) -> Page:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-        raise NetworkError(f"{url} is not a file of at most {max_bytes} bytes")
+        raise NetworkError(f"{url} is not a file of at most {max_bytes} bytes", hint=LARGE)
     return Page(url=url, status=200, headers={"content-type": content_type}, body=path.read_bytes())
 
 
@@ -87,7 +91,7 @@ def _listing(url: Url, folder: Path, max_bytes: int) -> Page:
     links = (f'<a href="{quote(os.fsencode(name))}">{html.escape(name)}</a>' for name in names)
     body = "\n".join(("<!DOCTYPE html><html><body>", *links, "</body></html>")).encode("utf-8", "surrogateescape")
     if len(body) > max_bytes:
-        raise NetworkError(f"{url} has a listing of more than {max_bytes} bytes")
+        raise NetworkError(f"{url} has a listing of more than {max_bytes} bytes", hint=LARGE)
     return Page(url=url, status=200, headers={"content-type": "text/html"}, body=body)
 
 

@@ -14,6 +14,7 @@ from felloe.errors import CacheError, NetworkError, RequirementError
 from felloe.flights import Flights
 from felloe.hashing import Hashing, check_digests
 from felloe.net import files
+from felloe.net.room import Room
 from felloe.progress import Event
 from felloe.url import Url
 from felloe.values import Page
@@ -69,8 +70,10 @@ class Pages:
         report: Callable[[Event], None],
         clock: Callable[[], float],
         max_bytes: int,
+        room: Room,
     ) -> None:
         self._client = client
+        self._room = room
         self._user_of = user_of
         self._flights = Flights()
         self._shelf = shelf
@@ -93,6 +96,7 @@ class Pages:
         stored = self._stored(asked)
         if stored is None:
             return await self._share(asked, None, {})
+        response = stored.response
         match _decide(asked, stored, self._clock()):
             case freshness.Usable() as decision:
                 return self._told_fresh(stored, decision)
@@ -100,7 +104,8 @@ class Pages:
                 self._tell("page-offline", f"{stored.page.url}: no request, offline: as of the last time")
                 return stored.page
             case freshness.Conditional(headers=headers):
-                return await self._share(asked, stored, headers)
+                del stored  # it is read again where it is confirmed: many of them may be large
+                return await self._share(asked, response, headers)
 
     async def read(
         self,
@@ -127,12 +132,20 @@ class Pages:
         from felloe.net.client import Exchange
 
         async def read(response: Response) -> Page:
-            body = await response.body(max_bytes) if response.status == 200 else b""
-            return Page(url=response.url, status=response.status, headers=response.headers, body=body)
+            if response.status != 200:
+                return Page(url=response.url, status=response.status, headers=response.headers, body=b"")
+            return await self._received(response, max_bytes)
 
         return await client.exchange(Exchange(url=url, headers=headers, answers=frozenset({200}) | NO_PAGE), read)
 
-    async def _share(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
+    async def _received(self, response: Response, max_bytes: int) -> Page:
+        with self._room.claim() as claim:
+            body = await response.body(max_bytes, claim.grow)
+            page = Page(url=response.url, status=response.status, headers=response.headers, body=body)
+            claim.kept_by(page)
+        return page
+
+    async def _share(self, asked: Asked, stored: freshness.Response | None, conditions: Mapping[str, str]) -> Page:
         """One request for all who ask for the same at the same time."""
         what = (self._key(asked), asked.newer_than, as_key(asked.headers))
         page: Page = await self._flights.share(what, lambda: self._request(asked, stored, conditions))
@@ -141,36 +154,34 @@ class Pages:
     def _key(self, asked: Asked) -> str:
         return asked.key(self._user_of(asked.url))
 
-    async def _request(self, asked: Asked, stored: Stored | None, conditions: Mapping[str, str]) -> Page:
+    async def _request(self, asked: Asked, stored: freshness.Response | None, conditions: Mapping[str, str]) -> Page:
         client = await self._client()
         from felloe.net.client import Exchange
 
         sent = self._clock()
 
-        async def read(response: Response) -> Page | None:
+        async def read(response: Response) -> Page | freshness.Response | None:
             new = response_of(response, asked.url, asked.headers, sent, self._clock())
             if response.status == 304:
-                return self._revalidated(asked, stored, new)
-            page = Page(
-                url=response.url,
-                status=response.status,
-                headers=response.headers,
-                body=await response.body(self._max_bytes),
-            )
+                return _confirmed(asked, stored, new)
+            page = await self._received(response, self._max_bytes)
             self._keep(asked, page, new)
             return page
 
         headers = {**asked.headers, **conditions}
-        page = await client.exchange(Exchange(url=asked.url, headers=headers, answers=ANSWERS), read)
+        answer = await client.exchange(Exchange(url=asked.url, headers=headers, answers=ANSWERS), read)
+        page = await self._read_again(asked, answer) if isinstance(answer, freshness.Response) else answer
         return page or await self._request(asked, None, {})
 
-    def _revalidated(self, asked: Asked, stored: Stored | None, new: freshness.Response) -> Page | None:
-        """The stored page, if the 304 speaks of it. Raises NetworkError for a 304 that nobody asked for."""
-        if stored is None:
-            raise NetworkError(f"{asked.url} answered 304 to a request without conditions", code="http-304")
-        if not freshness.confirmed(stored.response, new):
-            return None
-        self._keep(asked, stored.page, freshness.updated(stored.response, new))
+    async def _read_again(self, asked: Asked, response: freshness.Response) -> Page | None:
+        """The page of the cache, of which a server said that it has not changed; None where it has gone meanwhile."""
+        with self._room.claim() as claim:
+            await claim.grow(0)
+            stored = self._stored(asked)
+            if stored is None:
+                return None
+            claim.kept_by(stored.page)
+        self._keep(asked, stored.page, response)
         self._tell("page-revalidated", f"{stored.page.url}: not changed")
         return stored.page
 
@@ -204,6 +215,17 @@ class Pages:
 
     def _tell(self, code: str, message: str) -> None:
         self._report(Event(code=code, message=message))
+
+
+def _confirmed(asked: Asked, stored: freshness.Response | None, new: freshness.Response) -> freshness.Response | None:
+    """What is known of the stored page now, if the 304 speaks of it. Raises NetworkError for one nobody asked for."""
+    if stored is None:
+        raise NetworkError(
+            f"{asked.url} answered 304 to a request without conditions",
+            hint="tell whoever runs the server, or the proxy before it",
+            code="http-304",
+        )
+    return freshness.updated(stored, new) if freshness.confirmed(stored, new) else None
 
 
 def _decide(asked: Asked, stored: Stored, now: float) -> freshness.Usable | freshness.Conditional:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
+from felloe.config import Limits
 from felloe.errors import ArchiveError
-from felloe.net.limits import Budget, Limits
+from felloe.net.limits import Budget
 from felloe.net.member import CHUNK, Member, is_absolute, safe_parts, shown
 
 __all__ = ["Tree"]
@@ -54,7 +55,7 @@ class Tree:
     def __init__(self, into: Path, limits: Limits, budget: Budget) -> None:
         self._into = into
         self._budget = budget
-        self._max_entries = limits.max_entries
+        self._max_entries = limits.max_archive_entries
         self._root = _Directory()
         self._directories = 0
         self._links: list[tuple[tuple[str, ...], str]] = []

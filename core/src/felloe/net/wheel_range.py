@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from felloe.config import Limits
 from felloe.errors import ArchiveError
 from felloe.net.dist_info import find_metadata
-from felloe.net.limits import Budget, Limits
+from felloe.net.limits import DEFAULT_LIMITS, Budget
 from felloe.net.member import naming
 from felloe.net.zip_directory import END_SPAN, NO_END, Directory, find_directory
 from felloe.net.zip_entry import MAX_GAP, MAX_HEADER, parse_entries, read_span, span_of
@@ -21,8 +22,8 @@ MAX_LEAD = 256 * 1024
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
-async def read_metadata(read: Read, size: int, filename: str) -> bytes:
-    """METADATA (at most 16 MiB) of the wheel `filename`, which has `size` bytes.
+async def read_metadata(read: Read, size: int, filename: str, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """METADATA of the wheel `filename`, which has `size` bytes.
 
     `read(first, last)` gives these bytes, both included. One read where all is in the last 32 KiB, as a rule; else two,
     at most three (and one more for a long comment at the end of the file).
@@ -33,9 +34,9 @@ async def read_metadata(read: Read, size: int, filename: str) -> bytes:
     with naming(filename):
         file = _FileEnd(read, size)
         directory = await _directory(file, size)
-        Budget(Limits(), size).spend_entries(directory.count)
+        Budget(limits, size).spend_entries(directory.count)
         entries = parse_entries(await _directory_bytes(file, directory), directory)
-        entry = find_metadata(entries, filename)
+        entry = find_metadata(entries, filename, limits.max_metadata_bytes)
         span = span_of(entry, entries, directory)
         if span > MAX_HEADER + entry.packed + MAX_GAP:
             raise ArchiveError("holds something that its directory does not tell of")

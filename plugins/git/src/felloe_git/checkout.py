@@ -60,7 +60,7 @@ async def complete_submodule(git: Git, folder: Path) -> None:
     origin = (await git.tell("remote", cwd=folder)).split("\n")[0]  # what it is called may be the user's setting
     refs = [f"+refs/heads/*:refs/remotes/{origin}/*", "+refs/tags/*:refs/tags/*"]
     depth = [ALL_OF_IT] if is_shallow else []
-    done = await git.run("fetch", "--quiet", "--no-tags", *depth, origin, *refs, cwd=folder)
+    done = await git.run("fetch", "--quiet", "--no-tags", *depth, "--end-of-options", origin, *refs, cwd=folder)
     if done.returncode:
         raise failure(done, "fetch", git.remote)
 

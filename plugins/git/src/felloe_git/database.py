@@ -93,7 +93,9 @@ class Database:
     async def _fetch(self, options: list[str], *refspecs: str) -> Completed:
         self.git.ctx.report(Event(code="git-fetch", message=f"git fetch {self.git.remote}"))
         fixed = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", "--force", "--prune"]
-        return await self._run("fetch", *fixed, *options, "--", self.git.remote.address, *refspecs, network=True)
+        return await self._run(
+            "fetch", *fixed, *options, "--end-of-options", self.git.remote.address, *refspecs, network=True
+        )
 
     async def _run(self, *arguments: str, network: bool = False) -> Completed:
         return await self.git.run(f"--git-dir={self.path}", *arguments, cwd=self.path, network=network)

@@ -12,6 +12,8 @@ from felloe_git.remote import Place, Remote, is_commit
 
 __all__ = ["locate", "tags_of_now"]
 
+LIST_SECONDS = 300.0  # for the names of all refs
+
 
 async def locate(remote: Remote, ctx: Context) -> Place:
     """The commit that the ref is now, the same for all who ask in one run; offline, what it was.
@@ -40,7 +42,9 @@ async def _listing(git: Git) -> Listing:
 
 async def _listed(git: Git) -> Listing:
     git.ctx.report(Event(code="git-list", message=f"git ls-remote {git.remote}"))
-    done = await git.run("ls-remote", "--quiet", "--", git.remote.address, network=True)
+    done = await git.run(
+        *("ls-remote", "--quiet", "--end-of-options", git.remote.address), network=True, seconds=LIST_SECONDS
+    )
     if done.returncode:
         raise failure(done, "ls-remote", git.remote)
     return Listing.of(done.stdout, str(git.remote))

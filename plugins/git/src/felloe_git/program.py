@@ -16,6 +16,7 @@ from felloe.plugin import (
     NetworkError,
     OfflineError,
     SourceError,
+    check_repository,
     git_environ,
     redacted,
 )
@@ -24,9 +25,14 @@ from felloe_git.remote import Remote
 __all__ = ["Git", "cut_off", "failure", "git_for"]
 
 SECONDS = 3600.0  # for what a big repository takes
-# Whatever the user has set, in our databases and checkouts: no hooks, no processes that stay, nothing packed again
-# behind our back, the bytes of files as they are in the commit.
+# Whatever the user has set, in our databases and checkouts: nobody is asked, no host is silent for long (one that works
+# sends a few bytes each 5 s), no hooks, no processes that stay, nothing packed again behind our back, the bytes of
+# files as they are in the commit.
 SETTINGS = {
+    "core.askPass": "",
+    "credential.interactive": "false",
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "60",
     "core.hooksPath": os.devnull,
     "core.autocrlf": "false",
     "core.fsmonitor": "false",
@@ -39,6 +45,7 @@ SETTINGS = {
     "submodule.recurse": "false",
 }
 FIXED = {"GIT_ALLOW_PROTOCOL": "http:https:ssh:file", "GIT_DEFAULT_REF_FORMAT": "files", "GIT_TEMPLATE_DIR": ""}
+OWN_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 # A login is given to git as gitcredentials(7) has it: by a helper of this origin alone, which prints two variables.
 USER, PASSWORD = "FELLOE_GIT_USER", "FELLOE_GIT_PASSWORD"
 HELPER = f'!f() {{ if test "$1" = get; then printf "username=%s\\npassword=%s\\n" "${USER}" "${PASSWORD}"; fi; }}; f'
@@ -57,13 +64,15 @@ class Git:
     remote: Remote
     environ: Mapping[str, str]
 
-    async def run(self, *arguments: str, cwd: Path | None = None, network: bool = False) -> Completed:
+    async def run(
+        self, *arguments: str, cwd: Path | None = None, network: bool = False, seconds: float = SECONDS
+    ) -> Completed:
         return await self.ctx.run(
             ["git", *arguments],
             network=network and not self.remote.is_local,
             cwd=cwd,
             env=self.environ,
-            timeout=SECONDS,
+            timeout=seconds,
         )
 
     async def tell(self, *arguments: str, cwd: Path | None = None) -> str:
@@ -89,10 +98,13 @@ class Git:
 
 
 async def git_for(remote: Remote, ctx: Context) -> Git:
+    """Raises SourceError where git would never end with a repository of this machine."""
+    if remote.is_local:
+        check_repository(remote.path)
     own_ssh = {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() or await ctx.once("ssh", lambda: _has_ssh(ctx))
     environ = {**git_environ(), **FIXED}
     if not own_ssh:
-        environ["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+        environ["GIT_SSH_COMMAND"] = OWN_SSH
     settings = list(SETTINGS.items())
     if remote.login is not None:
         environ[USER], environ[PASSWORD] = remote.login
@@ -114,11 +126,9 @@ def _credentials(remote: Remote, *, has_password: bool) -> Iterable[tuple[str, s
 
 
 def _with_settings(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    """As git-config(1) has it, after those that are there."""
-    given = environ.get("GIT_CONFIG_COUNT", "")
-    first = int(given) if given.isdecimal() else 0
-    added = {"GIT_CONFIG_COUNT": str(first + len(settings))}
-    for number, (key, value) in enumerate(settings, first):
+    """As git-config(1) has it."""
+    added = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
         added |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return {**environ, **added}
 
@@ -152,7 +162,7 @@ CAUSES = (
     _Cause(
         re.compile(
             r"resolve host|Connection (?:refused|timed out|reset|closed)|Failed to connect|Could(?:n't| not) connect"
-            r"|timed out|unreachable|early EOF|RPC failed|returned error: (?:429|5\d\d)|No route"
+            r"|timed out|too slow|unreachable|early EOF|RPC failed|returned error: (?:429|5\d\d)|No route"
         ),
         "network",
         "check the host's name and the network; a commit that is known needs neither",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -82,6 +83,11 @@ class Remote:
     def is_local(self) -> bool:
         """Whether no network is needed to reach it."""
         return self.address.startswith("file:")
+
+    @property
+    def path(self) -> Path:
+        """Where it is on this machine; only where it `is_local`."""
+        return Path(unquote(self.address.removeprefix("file://")))
 
     @property
     def origin(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from felloe.plugin import CacheError, Context, SourceError, git_environ, scm_state
+from felloe.plugin import CacheError, Context, SourceError, check_repository, git_environ, scm_state
 from felloe_path.content import is_settled, now
 from felloe_path.copying import copy_file
 from felloe_path.reading import GONE, Check
@@ -71,8 +71,9 @@ class Repository:
 async def description_of(folder: Path, ctx: Context) -> str | None:
     """`scm_state`, and a digest of what is staged and not committed, as that decides too what git says is tracked.
 
-    None also where `folder` is not in the work tree of its repository.
+    None also where `folder` is not in the work tree of its repository. Raises SourceError (see `check_repository`).
     """
+    check_repository(folder)
     if await _git(folder, ctx, "rev-parse", "--is-inside-work-tree") != b"true\n":
         return None
     state = await scm_state(folder, ctx)
@@ -92,6 +93,7 @@ async def tracked_in(folder: Path, names: frozenset[str], ctx: Context) -> froze
     known = memo.get()
     if isinstance(known, dict) and known.get("index") == key:
         return names.intersection(known.get("folders", ()))
+    check_repository(folder)
     began = now()
     listed = os.fsdecode(await _git(folder, ctx, "ls-files", "-z", "--", *sorted(names)) or b"")
     tracked = names & {path.partition("/")[0] for path in listed.split("\0")}
@@ -103,10 +105,12 @@ async def tracked_in(folder: Path, names: frozenset[str], ctx: Context) -> froze
 async def repository_of(folder: Path, ctx: Context) -> Repository | None:
     """That in whose work tree the real path `folder` lies; None where there is none with a commit, or no git.
 
-    A backend may ask for it whatever the project's files say, so it is not for them to say whether there is one.
+    A backend may ask for it whatever the project's files say, so it is not for them to say whether there is one. Raises
+    SourceError (see `check_repository`).
     """
     if not _may_be_in_one(folder):
         return None
+    check_repository(folder)
     said = await _git(
         *(folder, ctx, "rev-parse", "--show-toplevel", "--git-path", "objects", "--git-path", "index"),
         *("--git-path", "shallow", "--show-object-format", "HEAD", "--symbolic-full-name", "HEAD"),
@@ -156,7 +160,10 @@ def lay_repository(repository: Repository, top: Path, check: Check) -> None:
         if repository.shared_index:
             _copy_there(repository.shared_index, folder / repository.shared_index.name, check)
     except OSError as error:
-        raise CacheError(f"a git repository cannot be made in the cache: {error.strerror or error}") from error
+        raise CacheError(
+            f"a git repository cannot be made in the cache: {error.strerror or error}",
+            hint="free some space, or name another folder with --cache-dir",
+        ) from error
 
 
 def top_in(copy: Path, root: Path, repository: Repository) -> Path:

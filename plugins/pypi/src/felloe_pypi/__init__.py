@@ -35,7 +35,6 @@ __all__ = ["PyPI", "SimpleIndex"]
 
 # PyPI tells clients to keep a page for ten minutes; this counts where a server (or a proxy before it) says nothing.
 PAGE_LIFETIME = 600.0
-MOST_METADATA = 16 * 1024 * 1024
 SETTINGS = ("url", "find_links", "projects", "missing")
 NOT_THERE = frozenset({404, 410})
 # Object stores say so of what is not there to those who may not list it. Who may not read the wheel either learns it
@@ -170,7 +169,12 @@ class SimpleIndex:
         raise SourceError(message, hint=hint, code="no-such-folder")
 
     def _unknown(self, project: str) -> ProjectNotFound:
-        return ProjectNotFound(f"`{self.name}` does not know `{project}`", project=project, source=self.name)
+        return ProjectNotFound(
+            f"`{self.name}` does not know `{project}`",
+            hint="look whether the name is right, and whether the index that has it is configured",
+            project=project,
+            source=self.name,
+        )
 
     async def _sidecar(self, dist: Dist, ctx: Context) -> bytes | None:
         advertised = dist.locator["metadata"]
@@ -231,7 +235,7 @@ def _published_address() -> str:
 
 async def _read(sidecar: Url, hashes: Mapping[str, str] | None, ctx: Context) -> bytes | None:
     try:
-        return await ctx.http.read(sidecar, max_bytes=MOST_METADATA, hashes=hashes)
+        return await ctx.http.read(sidecar, hashes=hashes)
     except NetworkError as error:
         if error.payload.get("status") in REFUSED:
             return None
@@ -254,12 +258,15 @@ def _url(value: Any, key: str) -> Url | None:
     if value is None or isinstance(value, Url):
         return value
     if not isinstance(value, str):
-        raise ConfigError(f"`{key}` has to be a URL, not {value!r}")
+        raise ConfigError(f"`{key}` has to be a URL, not {value!r}", hint=f'write {key} = "https://..."')
     return Url(value)
 
 
 def _list_of(settings: Mapping[str, Any], key: str, kind: type) -> list[Any]:
     values = settings.get(key, [])
     if not isinstance(values, list | tuple) or not all(type(value) is kind for value in values):
-        raise ConfigError(f"`{key}` has to be a list of {kind.__name__}, not {values!r}")
+        raise ConfigError(
+            f"`{key}` has to be a list of {kind.__name__}, not {values!r}",
+            hint="write it in brackets, with commas between",
+        )
     return list(values)

@@ -33,7 +33,8 @@ SUFFIXES = (".whl", *SDIST_SUFFIXES)
 ALGORITHMS = {"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "blake2b", "blake2s"}  # what a fragment may name
 
 MAX_ADDRESS = 4096  # characters of a base, which every relative link repeats
-MAX_VALUES = 4_000_000  # in one JSON page: decoded, a value may take a hundred times its bytes
+MAX_FILES = 200_000
+MAX_VALUES = 3_000_000  # in one JSON page: decoded, a value may take a hundred times its bytes
 UNCOUNTED = 8 * 1024 * 1024  # bytes of a page too small to hold values enough to matter
 
 SEPARATORS = re.compile(r"[-_.]+")
@@ -218,7 +219,8 @@ def _json_files(page: Page, project: str) -> Iterator[File]:
     _check_version(page, _typed(page, "`meta.api-version`", meta.get("api-version", "1.0"), str))
     _check_name(page, _typed(page, "`name`", data.get("name"), str), project)
     links = _Links.of(page)
-    for index, row in enumerate(_json_rows(page, _typed(page, "`files`", data.get("files"), list))):
+    # What is decoded is let go as soon as its values are in columns.
+    for index, row in enumerate(_json_rows(page, _typed(page, "`files`", data.pop("files", None), list))):
         try:
             yield _json_file(links, row)
         except _Misfit as misfit:
@@ -266,6 +268,8 @@ def _check_name(page: Page, name: str, project: str) -> None:
 
 def _json_rows(page: Page, entries: Sequence[Json]) -> Iterator[tuple[Json, ...]]:
     """Of each entry what a File needs, in the order of its fields."""
+    if len(entries) > MAX_FILES:
+        raise _invalid(page, f"lists more than {MAX_FILES} files")
     _check_each(page, "`files[{}]`", entries, dict)
     return zip(
         _column(page, entries, "filename", str),
