@@ -150,8 +150,8 @@ class Builder:
     ) -> tuple[Build, bool]:
         """What the build gave, and whether it was done here: not where another process was faster.
 
-        It is in `builds-v0` then, with its wheel. It is done by `elsewhere`, where that accepts it, else by the backend of
-        the project. Raises BuildError, and what `provide` and `elsewhere` raise.
+        It is in `builds-v0` then, with its wheel. It is done by `elsewhere`, where that accepts it, else by the
+        backend. Raises BuildError, and what `provide` and `elsewhere` raise.
         """
         await work()
         _refuse_cycle(order)
