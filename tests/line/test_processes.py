@@ -174,7 +174,8 @@ def test_many_processes_build_once(scene: Scene, code: str, monkeypatch: pytest.
         assert {result[0] for (result,) in results} == {"build-failed"}
         assert {"it failed" in result[1] for (result,) in results} == {True, False}
     else:
-        assert sorted(result[1] for (result,) in results) == [False] + [True] * (MANY - 1)
+        assert {result[0] for (result,) in results} == {"1.0"}
+        assert [result[1] for (result,) in results].count(False) in {1, 2}  # who received it, and who built it
     scene.assert_tidy()
 
 
