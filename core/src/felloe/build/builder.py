@@ -227,6 +227,8 @@ class Builder:
     async def _attempt_alone(self, order: BuildOrder, attempt: _Attempt) -> tuple[Build | None, Sequence[str]]:
         """Again, of the project as it was, in an environment of its own: a backend wrote in one that many share."""
         with self._folder() as into, self._folder() as folder:
+            if order.another is not None:
+                order = evolve(order, archive=await order.another())
             environment = await self.workshop.environments.make(order.interpreter, attempt.environment.wheels, into)
             again = evolve(attempt, environment=environment, is_shared=False)
             return await self._attempt(await self._unpacked(order, folder), again)
