@@ -17,7 +17,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from felloe.build.backend import MOST_LOG, Backend, running_backend
+from felloe.build.backend import MOST_LOG, Backend, end_processes, running_backend
+from felloe.build.variables import BUILD as MARK
 from felloe.errors import BuildError
 from tests.fixtures.backends import WHEEL, Project, is_running
 
@@ -419,6 +420,19 @@ async def test_a_python_without_ctypes(tmp_path: Path) -> None:
     await requires(project)
 
     assert_none_is_left(project)
+
+
+def test_who_only_knows_of_the_place_is_left_alone(tmp_path: Path) -> None:
+    place = str(tmp_path / "place")
+    with (
+        subprocess.Popen(["sleep", "100"], env={"PATH": os.defpath, "PWD": place}) as innocent,
+        subprocess.Popen(["sleep", "100"], env={"PATH": os.defpath, MARK: f"{place} more"}) as left,
+    ):
+        anyio.run(end_processes, place)
+
+        assert left.wait() == -signal.SIGKILL
+        assert innocent.poll() is None
+        innocent.kill()
 
 
 @pytest.mark.parametrize(

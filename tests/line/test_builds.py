@@ -315,6 +315,36 @@ async def test_many_builds_with_one_requirement_to_be_built(scene: Scene, at_onc
     )
 
 
+HELD = f"""
+import fcntl, time
+def is_held(name):
+    with open(os.path.join(os.environ["LC_TEST_LOCKS"], name), "a") as file:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB) is not None
+        except BlockingIOError:
+            return True
+most = 0
+for _ in range(50):
+    names = [name for name in os.listdir(os.environ["LC_TEST_LOCKS"]) if name.startswith("build-")]
+    most = max(most, sum(map(is_held, names)))
+    time.sleep(0.02)
+with open(os.environ[{HOOKS!r}], "a") as file:
+    file.write("%d held\\n" % most)
+"""
+
+
+async def test_who_waits_for_a_token_holds_no_lock(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The backend that has the token may run a felloe that wants the lock: both would wait for ever.
+    monkeypatch.setenv("LC_TEST_LOCKS", str(scene.cache / "locks"))
+    for name in ("acme", "other"):
+        scene.add(name, code=f"exec({HELD!r}, globals())")
+
+    async with scene.database(Building(concurrent_builds=1)) as database, anyio.create_task_group() as group:
+        group.start_soon(database.wheel, "acme")
+        group.start_soon(database.wheel, "other")
+    assert [line for line in scene.hooks() if line.endswith("held")] == ["1 held"] * 2
+
+
 async def test_builds_with_the_same_requirements_share_one_environment(scene: Scene) -> None:
     scene.index.add(make_wheel(scene.folder, Project("needed", "1.0"), files={"needed.py": "clean = True\n"}))
     spoil = "import needed; assert needed.clean; open(needed.__file__, 'w').write('clean = False')"

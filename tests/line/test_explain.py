@@ -650,6 +650,21 @@ async def test_nothing_is_made_in_a_cache_that_is_not_there(
     assert scene.cache.exists() == (cache == "empty")
 
 
+async def test_the_same_commit_from_elsewhere_may_not_be_built_again(scene: Scene) -> None:
+    text = a_commit(scene)
+    await scene.run(text, "wheel")
+    scene.hooks()
+    mirror = scene.git.repository("mirror")
+    commit = mirror.commit(project_files("acme"))
+    assert text.endswith(commit)
+
+    elsewhere = f"acme @ git+{mirror.url}@{commit}"
+    said = await scene.explain(elsewhere, "wheel")
+    assert (said.steps, said.may_follow) == (("download",), "build")
+    await scene.run(elsewhere, "wheel")
+    assert scene.hooks() == []
+
+
 async def test_a_dist_is_explained_as_its_requirement_is(scene: Scene) -> None:
     an_sdist(scene)
     async with scene.database() as database:

@@ -173,6 +173,21 @@ async def test_a_tag_counts_where_the_project_may_ask_for_it(
     assert scene.hooks() == (["acme get_requires", "acme wheel"] if is_built else [])
 
 
+async def test_a_backend_that_writes_in_its_environment_is_run_again_on_the_tree_as_it_was(scene: Scene) -> None:
+    code = f"""
+import sysconfig
+open("left", "a").write("x")
+with open(os.environ[{HOOKS!r}], "a") as file:
+    file.write("%d left\\n" % os.path.getsize("left"))
+open(os.path.join(sysconfig.get_path("purelib"), "written.py"), "a").write("#")
+"""
+    project_tree(scene.upstream, "acme", code=code)
+
+    assert (await scene.wheel()).filename == WHEEL
+    assert scene.hooks() == [*BUILT, "1 left"] * 2
+    assert files_below(scene.cache, "scratch") == []
+
+
 async def test_a_static_project_is_not_built(scene: Scene) -> None:
     (scene.upstream / "pyproject.toml").write_text(STATIC)
     (scene.upstream / "PKG-INFO").write_text("Metadata-Version: 2.2\nName: acme\nVersion: 0.1\n")

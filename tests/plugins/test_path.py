@@ -1511,6 +1511,7 @@ async def test_a_pattern_for_too_many_files(scene: Scene, monkeypatch: pytest.Mo
         (("t", "", {"f": "1"}), ("u", "A=2", {"f": "2"}), ("content-changed", "f=1 -> f=2 A=2")),
         (("t", "A=1", {"f": "1"}), ("u", "", {"f": "2"}), ("content-changed", "f=1 A=1 -> f=2")),
         (("t", "A=1", {}), ("u", "A=1", {}), None),
+        (("t", "", {"f": "1"}), ("u", "", {"f": "1"}), None),
     ],
 )
 def test_what_changed_is_named(old: Any, new: Any, told: tuple[str, str] | None) -> None:

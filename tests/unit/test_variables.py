@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from felloe.build.variables import left_out, naming_left_out, passed, role_of, told
+from felloe.build.variables import left_out, naming_left_out, of_role, passed, role_of, told
 from felloe.errors import BuildError
 from tests.unit.test_fingerprint import READ_BY_BACKENDS, READ_BY_COMPILERS
 
@@ -146,3 +146,9 @@ def test_a_failure_without_them() -> None:
     assert naming_left_out(error, ()).payload["left-out"] == []
     for other in (BuildError("no project"), BuildError("not started", hook="")):
         assert naming_left_out(other, ("A",)) is other
+
+
+@pytest.mark.parametrize(("value", "counts"), [("315619200", False), ("315619201", True), ("", True)])
+def test_the_value_that_every_backend_gets_does_not_count(value: str, counts: bool) -> None:
+    # A felloe that a backend runs finds what was built outside.
+    assert bool(of_role("settings", {"SOURCE_DATE_EPOCH": value})) is counts

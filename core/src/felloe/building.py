@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,9 +57,13 @@ class Asked:
 
 @frozen(kw_only=True)
 class Material:
-    """What is built: an archive, or a tree in scratch, whose `editable_root` is where an editable build has to run."""
+    """What is built: an archive, or a tree in scratch, whose `editable_root` is where an editable build has to run.
+
+    `another` brings one more copy of a tree: a build changes the one that it is given.
+    """
 
     path: Path
+    another: Callable[[], Awaitable[Path]] | None = None
     editable_root: Path | None = None
 
 
@@ -224,6 +228,7 @@ class SdistBuilds:
             what=asked.what,
             dist=asked.dist,
             archive=material.path,
+            another=material.another,
             editable_root=material.editable_root,
             interpreter=asked.interpreter,
             config_settings=self._settings(asked),

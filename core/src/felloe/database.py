@@ -6,7 +6,7 @@ requirement -> Request -> owner -> Dist -> CacheKey -> Entry? -> Fresh | Stale -
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
@@ -22,7 +22,14 @@ from felloe.cache.archives import Archives, digests_of
 from felloe.cache.records import Records
 from felloe.context import ItemContext, Owner, Services
 from felloe.entries import Entries, counted_scm
-from felloe.errors import REPORT, BuildNeededError, CacheError, ContractError, ProjectNotFound
+from felloe.errors import (
+    REPORT,
+    BuildNeededError,
+    CacheError,
+    ContractError,
+    ProjectNotFound,
+    SourceChangedError,
+)
 from felloe.flights import Flights
 from felloe.hookspecs import EXTENSIONS
 from felloe.metadata import check_identity, proves
@@ -392,8 +399,10 @@ class Line:
         if brought.record.static is not None:  # no code of a mislabelled project is run
             self._check_identity(at, brought.record.static)
 
-        material = Material(path=brought.path, editable_root=brought.editable_root)
-        with self._elsewhere(at) as elsewhere:
+        with self._elsewhere(at) as elsewhere, ExitStack() as copies:
+            material = Material(path=brought.path, editable_root=brought.editable_root)
+            if at.dist.kind == "tree":
+                material = evolve(material, another=lambda: self._another_copy(at, brought, copies))
             build, is_new = await self._parts.builds.get(asked, brought.record, material, self, elsewhere)
         self._check_identity(at, build.metadata)  # the same bytes may have been built under no name, or another
         if not self._parts.builds.are_kept:
@@ -401,6 +410,20 @@ class Line:
         kind, entry = at.source.kind.name, brought.record.entry
         record = await self._parts.records.change(at.path, lambda old: with_build(based_on(old, kind, entry), build))
         return record, build, is_new
+
+    async def _another_copy(self, at: Place, brought: Brought, copies: ExitStack) -> Path:
+        """Of the tree that was brought, as it was before a build changed it; there as long as `copies` is open.
+
+        Raises SourceChangedError.
+        """
+        ctx = copies.enter_context(self._context(at.source, at.dist.name))
+        fetched = await dispatch.fetch(at.source, at.dist, ctx)
+        if not await self._same_bytes(at, fetched, brought.record.entry):
+            raise SourceChangedError(
+                f"{at.what} changed while it was built, and would have to be built again as it was",
+                hint="try again when nobody works at it",
+            )
+        return fetched.path
 
     @contextmanager
     def _elsewhere(self, at: Place) -> Iterator[Elsewhere | None]:

@@ -59,7 +59,7 @@ class Explanation:
     `fingerprint` is what a build depends on, `left_out` the names of the variables that its backend would not get (None
     where no build comes into question), `build` the nearest one that was done. `differences` are the inputs that
     are others now than they were for what is known. `failure` is what an earlier build failed with, which would be told
-    again unless what it requires has changed. `error` is what the answer would be, where there is none.
+    again. `error` is what the answer would be, where there is none.
     """
 
     requirement: str

@@ -301,8 +301,8 @@ class Explaining(Line):
             return record, before, False
         if builds.are_kept:
             self._note_nearest(done, order, record)
-        if self._is_unread and goal == "metadata":
-            raise self._depending_on_the_bytes(at, goal)
+        if self._is_unread and (goal == "metadata" or (at.dist.kind == "tree" and at.dist.scm is None)):
+            raise self._depending_on_the_bytes(at, goal)  # version control, too, may be told with the bytes
         builds.refuse_forbidden(asked, record)
         self._refuse_what_failed(order)
         if goal == "metadata":

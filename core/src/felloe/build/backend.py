@@ -475,11 +475,16 @@ def _kill_marked(mark: bytes) -> bool:
     """Whether there was any."""
     found = False
     for pid in sorted((int(name) for name in _names(Path("/proc")) if name.isdecimal()), reverse=True):
-        if mark in _read(f"/proc/{pid}/environ"):
+        if _has_mark(_read(f"/proc/{pid}/environ"), mark):
             found = True
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
     return found
+
+
+def _has_mark(environ: bytes, mark: bytes) -> bool:
+    """By the variable that is for it: a path may be in others too, as in PWD of a shell that somebody started there."""
+    return any(each.startswith(b"%s=" % BUILD.encode()) and mark in each for each in environ.split(b"\0"))
 
 
 def _newest_process() -> bytes:

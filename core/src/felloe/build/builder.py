@@ -239,6 +239,8 @@ class Builder:
     async def _attempt_alone(self, order: BuildOrder, attempt: _Attempt) -> _Outcome:
         """Again, of the project as it was, in an environment of its own: a backend wrote in one that many share."""
         with self._folder() as into, self._folder() as folder:
+            if order.another is not None:
+                order = evolve(order, archive=await order.another())
             environment = await self.workshop.environments.make(order.interpreter, attempt.environment.wheels, into)
             again = evolve(attempt, environment=environment, is_shared=False)
             return await self._attempt(await self._unpacked(order, folder), again)
@@ -433,12 +435,24 @@ class Builder:
 
     @asynccontextmanager
     async def _alone(self, order: BuildOrder) -> AsyncIterator[None]:
-        """While no other backend works at this job, here or in another process. Who waits for that holds no token."""
+        """While no other backend works at this job, here or in another process.
+
+        Who waits for that holds no token, and who waits for a token holds no lock: the backend that has the token may
+        run a felloe that wants the lock.
+        """
         from anyio import Lock
 
-        queue = self._queues.setdefault(f"{order.build}-{order.fingerprint.key}", Lock())
-        async with queue, self.workshop.history.building(order), self._token():
-            yield
+        async with self._queues.setdefault(f"{order.build}-{order.fingerprint.key}", Lock()):
+            while True:
+                async with self._token():
+                    if (release := self.workshop.history.try_building(order)) is not None:
+                        try:
+                            yield
+                        finally:
+                            release()
+                        return
+                async with self.workshop.history.building(order):
+                    pass  # whoever worked at it is done
 
     def _token(self) -> anyio.CapacityLimiter:
         if self._tokens is None:

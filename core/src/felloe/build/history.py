@@ -20,7 +20,7 @@ from felloe.build.plan import BuildOrder
 from felloe.build.record import Build
 from felloe.cache.archives import Archives
 from felloe.cache.layout import LOG, RECORD, Layout
-from felloe.cache.locks import hold
+from felloe.cache.locks import hold, try_lock
 from felloe.cache.root import writing
 from felloe.cache.store import Store
 from felloe.progress import Event
@@ -79,11 +79,17 @@ class History:
 
     def building(self, order: BuildOrder) -> AbstractAsyncContextManager[None]:
         """The lock held while a backend works at a job. Inside it nothing else is waited for but the backend."""
-        lock = self._layout.build_lock(order.build, order.fingerprint.key)
-        return hold(self._layout.root, lock, self._report)
+        return hold(self._layout.root, self._lock_of(order), self._report)
+
+    def try_building(self, order: BuildOrder) -> Callable[[], None] | None:
+        """Takes the lock of `building` and gives back what releases it; None where somebody else holds it.
+
+        Raises CacheError.
+        """
+        return try_lock(self._layout.root, self._lock_of(order))
 
     def add(self, build: Build, folder: Path, *, is_kept: bool) -> Build:
-        """A build, whose wheel and log lie in `folder` (in scratch), as it is kept. Inside `building` only.
+        """A build, whose wheel and log lie in `folder` (in scratch), as it is kept. Under the lock of `building` only.
 
         Raises CacheError.
         """
@@ -121,6 +127,9 @@ class History:
         """Puts what a backend printed into `folder`, without what may be a secret in it. Raises CacheError."""
         with writing(self._layout.root):
             (folder / LOG).write_bytes(_redacted(log.read_bytes()))
+
+    def _lock_of(self, order: BuildOrder) -> Path:
+        return self._layout.build_lock(order.build, order.fingerprint.key)
 
     def _folders(self, build: str) -> Iterator[Path]:
         """In the order of their paths."""

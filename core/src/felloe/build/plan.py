@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,14 @@ class BuildSystem:
 class BuildOrder:
     """One build to be done: of which bytes, for which interpreter, with which settings, as far as `goal`.
 
-    `archive` is the sdist, or a tree in scratch that the build may change. `editable_root` is the project's own folder,
-    for a wheel that leads there (PEP 660). `source` says what `build` is the id of. `what` names it in errors.
-    `inputs` and `fingerprint` say all that the build depends on. `env` are the variables that its backend gets, but for
-    those of its place, and `left_out` the names of the user's that it does not get. Where `may_build` is false, a
-    backend that cannot prepare metadata is not asked for a wheel. What failed before the instant `newer_than` (seconds
-    since the epoch) is tried again. `project` is its name (normalised; "" where nobody knows), by which it is found
-    when it is to be removed. The rest is as in `felloe.values.BuildJob`.
+    `archive` is the sdist, or a tree in scratch that the build may change; `another` brings one more copy of such a
+    tree, as it was. `editable_root` is the project's own folder, for a wheel that leads there (PEP 660). `source` says
+    what `build` is the id of. `what` names it in errors. `inputs` and `fingerprint` say all that the build depends on.
+    `env` are the variables that its backend gets, but for those of its place, and `left_out` the names of the user's
+    that it does not get. Where `may_build` is false, a backend that cannot prepare metadata is not asked for a wheel.
+    What failed before the instant `newer_than` (seconds since the epoch) is tried again. `project` is its name
+    (normalised; "" where nobody knows), by which it is found when it is to be removed. The rest is as in
+    `felloe.values.BuildJob`.
     """
 
     build: str
@@ -66,6 +67,7 @@ class BuildOrder:
     what: str
     dist: Dist
     archive: Path
+    another: Callable[[], Awaitable[Path]] | None = None
     editable_root: Path | None = None
     interpreter: Interpreter
     config_settings: Mapping[str, Json]

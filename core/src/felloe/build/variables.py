@@ -111,8 +111,13 @@ def role_of(name: str, also: tuple[str, ...] = ()) -> Role | None:
 
 
 def of_role(role: Role, environ: Mapping[str, str], also: tuple[str, ...] = ()) -> dict[str, str]:
-    """Those of the variables that are this to a build."""
-    return {name: value for name, value in environ.items() if role_of(name, also) == role}
+    """Those of the variables that are this to a build.
+
+    Not one that has the value that it gets where nobody sets it: a felloe in a build has that.
+    """
+    return {
+        name: value for name, value in environ.items() if role_of(name, also) == role and value != REPEATABLE.get(name)
+    }
 
 
 def passed(environ: Mapping[str, str], also: tuple[str, ...] = ()) -> dict[str, str]:

@@ -108,7 +108,9 @@ def difference(before: Mapping[str, Json], now: State) -> tuple[str, str] | None
     if before.get("tree") == now.tree:
         return "declared-changed", evidence(gone, come)
     changed = changed_files(files if isinstance(files, dict) else {}, now.files)
-    return changed and ("content-changed", evidence([*changed[0], *gone], [*changed[1], *come]))
+    if changed is None or not any([*changed, gone, come]):  # no entry remembers empty folders
+        return None
+    return "content-changed", evidence([*changed[0], *gone], [*changed[1], *come])
 
 
 async def _description(project: Project, ctx: Context) -> str | None:
